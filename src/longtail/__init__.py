@@ -1,0 +1,63 @@
+"""Image classifiers that do not forget the rare classes.
+
+    import longtail
+
+    run = longtail.train("photos/")  # a folder of class folders
+    run.metrics["groups"]["few"]["accuracy"]
+
+    criterion = longtail.losses.gcl(counts)  # in one's own loop
+    loss = criterion(scores, targets)
+
+In every docstring B is the number of samples of a batch, C of classes, D of features, N of images; accuracies are shares in
+0 .. 1, epochs and classes are counted from 0. Names are imported when they are first used: `import longtail` is free.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from longtail import losses as losses
+    from longtail import metrics as metrics
+    from longtail import samplers as samplers
+    from longtail import schedules as schedules
+    from longtail import weighting as weighting
+    from longtail.cards import methods as methods
+    from longtail.counts import ClassCounts as ClassCounts
+    from longtail.counts import ShotBorders as ShotBorders
+    from longtail.data.describe import describe as describe
+    from longtail.deploy.predict import predict as predict
+    from longtail.deploy.run import Run as Run
+    from longtail.deploy.run import load as load
+    from longtail.errors import LongtailError as LongtailError
+    from longtail.studies.compare import compare as compare
+    from longtail.training.job import train as train
+
+_HOME = {
+    "train": "longtail.training.job",
+    "compare": "longtail.studies.compare",
+    "load": "longtail.deploy.run",
+    "Run": "longtail.deploy.run",
+    "predict": "longtail.deploy.predict",
+    "describe": "longtail.data.describe",
+    "methods": "longtail.cards",
+    "ClassCounts": "longtail.counts",
+    "ShotBorders": "longtail.counts",
+    "LongtailError": "longtail.errors",
+}
+_ROOMS = ("losses", "samplers", "weighting", "schedules", "metrics")
+
+__all__ = [*_HOME, *_ROOMS]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(f"longtail.{name}")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'longtail' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

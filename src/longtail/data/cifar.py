@@ -1,0 +1,104 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky, 2009) from the official files, as torchvision keeps them."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from longtail.data.imbalance import long_tailed
+from longtail.data.parts import ImageSet, Part
+from longtail.data.pixels import InMemory
+from longtail.errors import LongtailError
+from longtail.watching import Watcher
+
+if TYPE_CHECKING:
+    from torchvision.datasets import CIFAR10
+
+NAMES = ("cifar10", "cifar100")
+_PATIENCE = 20.0  # seconds without an answer from the server before the download counts as impossible
+
+
+def cifar(
+    name: str, data_root: Path, imbalance: float | None = None, watcher: Watcher | None = None
+) -> ImageSet:
+    """`name` (of `NAMES`) with its official test part and, as in the papers, no validation part.
+
+    The files lie under `data_root` (cifar-10-batches-py, cifar-100-python); where they do not, they are downloaded.
+    They are pickles: torchvision unpickles them only after their MD5 sums matched the official ones. An image's
+    identity is its official index. With `imbalance` the training part is the field's long-tailed choice.
+
+    Raises LongtailError where the files are neither there nor to be had, or are not the official ones.
+    """
+    train_files, test_files = _official(name, data_root, watcher or Watcher())
+    classes = tuple(train_files.classes)
+    train, test = _part(train_files, "train"), _part(test_files, "test")
+    notes = [
+        f"Data: {name}, official files, {len(classes)} classes, {len(train)} training images of 32 x 32 pixels"
+    ]
+    if imbalance is not None:
+        train = train.subset(long_tailed(train.labels, classes, imbalance))
+        notes.append(
+            f"Long-tailed by the exponential profile at ratio {imbalance:g}: {len(train)} images, "
+            "the seed-0 choice of the LDAM-DRW split"
+        )
+    notes.append(
+        f"Tested on the official {len(test)} test images; no validation part: the last epoch is kept"
+    )
+    return ImageSet(name, "cifar", classes, train, validation=None, test=test, notes=tuple(notes))
+
+
+def _part(source: CIFAR10, name: str) -> Part:
+    identities = tuple(f"{name}/{index}" for index in range(len(source.data)))
+    images = torch.from_numpy(source.data).permute(0, 3, 1, 2).contiguous()
+    return Part(np.asarray(source.targets, dtype=np.int64), identities, InMemory(images))
+
+
+def _official(name: str, data_root: Path, watcher: Watcher) -> tuple[CIFAR10, CIFAR10]:
+    from torchvision import datasets  # noqa: PLC0415  (a second that other data need not pay)
+
+    source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
+    folder = data_root / source.base_folder
+    if not folder.exists():
+        watcher.say(f"Downloading {name} (about 170 MB), since {folder} is not there")
+        _download(source, data_root)
+    try:
+        return source(data_root, train=True), source(data_root, train=False)
+    except RuntimeError as error:
+        raise LongtailError(
+            f"{folder} does not hold the official files of {name} (one is missing or its MD5 sum differs); "
+            "remove the folder, or put the official files there."
+        ) from error
+
+
+def _download(source: type[CIFAR10], data_root: Path) -> None:
+    """Downloads and unpacks beside the target and moves the folder in one step, so that nothing half done stays."""
+    created = not data_root.exists()
+    try:
+        data_root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".download-", dir=data_root) as temporary, _impatient():
+            source(temporary, download=True)
+            (Path(temporary) / source.base_folder).rename(data_root / source.base_folder)
+    except (OSError, RuntimeError) as error:
+        if created and data_root.exists():
+            data_root.rmdir()
+        raise LongtailError(
+            f"{source.base_folder} is not under {data_root} and cannot be downloaded here ({error}); put the official "
+            f"files of {source.url} there, or name the folder that has them with --data-root."
+        ) from error
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

@@ -1,0 +1,52 @@
+"""The embedded set: scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, made long-tailed."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from longtail.data.imbalance import long_tailed
+from longtail.data.parts import ImageSet, Part
+from longtail.data.pixels import InMemory
+
+RATIO = 50.0
+
+
+def digits(ratio: float | None = None) -> ImageSet:
+    """scikit-learn's digits, long-tailed by the exponential profile; the digits left over are the test part.
+
+    The largest class takes four fifths of what the smallest digit has (174 images, so 139): whichever digit is at the
+    head, more than a fifth of it is left to test on. At the default ratio 50 the classes 0 .. 9 have 139, 89, 58, 37,
+    24, 15, 10, 6, 4 and 2 training images. There is no validation part. Source: Alpaydin and Kaynak (1998), the test
+    part of UCI's "Optical Recognition of Handwritten Digits", as scikit-learn carries it.
+    """
+    from sklearn.datasets import load_digits  # noqa: PLC0415  (half a second that other data need not pay)
+
+    source = load_digits()
+    grey = np.rint(source.images * (255 / 16)).astype(np.uint8)
+    images = torch.from_numpy(grey)[:, None].repeat(1, 3, 1, 1)
+    labels = source.target.astype(np.int64)
+    everything = Part(labels, tuple(f"digits/{index}" for index in range(len(labels))), InMemory(images))
+
+    classes = tuple(str(name) for name in source.target_names)
+    largest = int(np.bincount(labels).min() * 4 / 5)
+    chosen = long_tailed(labels, classes, RATIO if ratio is None else ratio, largest=largest)
+    left_over = np.setdiff1d(np.arange(len(labels)), chosen)
+    return ImageSet(
+        name="digits",
+        kind="digits",
+        classes=classes,
+        train=everything.subset(chosen),
+        validation=None,
+        test=everything.subset(left_over),
+        notes=_notes(len(chosen), len(left_over), ratio),
+    )
+
+
+def _notes(train: int, test: int, ratio: float | None) -> tuple[str, ...]:
+    why = "the default" if ratio is None else "as asked"
+    return (
+        "Data: scikit-learn's handwritten digits, 8 x 8 pixels, 10 classes (no data were given)",
+        f"Long-tailed by the exponential profile at ratio {RATIO if ratio is None else ratio:g} ({why}): {train} images",
+        f"Tested on the {test} digits left over; no validation part: the last epoch is kept",
+    )

@@ -1,0 +1,131 @@
+"""What is trained and tested on: parts of labelled images, and a set of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from longtail.counts import ClassCounts
+from longtail.data.pixels import Pixels
+from longtail.data.reading import shown
+from longtail.errors import LongtailError
+
+Kind = Literal["digits", "cifar", "small", "photographs"]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """N labelled images. An identity names an image within its set: a relative path, or an official index."""
+
+    labels: NDArray[np.int64]  # (N,) class indices
+    identities: tuple[str, ...]
+    pixels: Pixels
+
+    def __post_init__(self) -> None:
+        if not len(self.labels) == len(self.identities) == len(self.pixels):
+            raise ValueError("a part needs one label and one identity per image")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: NDArray[np.int64]) -> Part:
+        """The images at `indices`, in that order; label, identity and pixels move together."""
+        identities = tuple(self.identities[index] for index in indices)
+        return Part(self.labels[indices], identities, self.pixels.subset(indices))
+
+    def without(self, identities: Mapping[str, object]) -> Part:
+        """The part without the images of these identities."""
+        kept = [index for index, identity in enumerate(self.identities) if identity not in identities]
+        return self if len(kept) == len(self) else self.subset(np.array(kept, dtype=np.int64))
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images to train on, to choose on (validation) and to measure on (test), and how they were come by.
+
+    Raises LongtailError for fewer than two classes or a class without a training image.
+    """
+
+    name: str
+    kind: Kind
+    classes: tuple[str, ...]
+    train: Part
+    validation: Part | None
+    test: Part | None
+    notes: tuple[str, ...] = ()  # what was found and chosen, a line each
+    counts_before_split: ClassCounts | None = (
+        None  # of the user's folder, where test images were taken out of it
+    )
+    unreadable: Mapping[str, str] = field(default_factory=dict)  # identity -> reason, as far as headers tell
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise LongtailError(
+                f"{self.name} has one class only ({shown(self.classes[0])}); a classifier needs at least two."
+            )
+        for name, count in zip(
+            self.classes, np.bincount(self.train.labels, minlength=len(self.classes)), strict=True
+        ):
+            if count == 0:
+                raise LongtailError(
+                    f"Class {shown(name)} of {self.name} has no training image; add some or remove it."
+                )
+
+    @property
+    def counts(self) -> ClassCounts:
+        """Training images per class."""
+        return ClassCounts.from_labels(self.train.labels, len(self.classes))
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The parts there are, by name: train, validation, test."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(height, width) where all images of all parts have one size, else None."""
+        sizes = {part.pixels.size for part in self.parts.values() if len(part)}
+        return sizes.pop() if len(sizes) == 1 else None
+
+    def fingerprint(self) -> str:
+        """SHA-256 over part, identity and label of every image, and the size of files in bytes.
+
+        It names the split: the order of the images, the machine and the place of the folder do not matter.
+        """
+        digest = hashlib.sha256()
+        for name, part in self.parts.items():
+            rows = zip(part.identities, part.labels.tolist(), range(len(part)), strict=True)
+            for identity, label, index in sorted(rows):
+                digest.update(json.dumps([name, identity, label, part.pixels.mark(index)]).encode())
+        return digest.hexdigest()
+
+    def without(self, unreadable: Mapping[str, str]) -> ImageSet:
+        """The set without these images (identity -> reason), which its notes name.
+
+        Raises LongtailError where a class would lose its last training image.
+        """
+        left = {name: part.without(unreadable) for name, part in self.parts.items()}
+        missing = Counter(self.train.labels.tolist()) - Counter(left["train"].labels.tolist())
+        for label, count in missing.items():
+            if count == self.counts.per_class[label]:
+                raise LongtailError(
+                    f"No training image of class {shown(self.classes[label])} can be read; mend its files or remove it."
+                )
+        dropped = sum(map(len, self.parts.values())) - sum(map(len, left.values()))
+        lines = [f"Left out, unreadable: {shown(name)} ({reason})" for name, reason in unreadable.items()]
+        return replace(
+            self,
+            train=left["train"],
+            validation=left.get("validation"),
+            test=left.get("test"),
+            notes=(*self.notes, f"{dropped} unreadable images left out", *lines),
+            unreadable={name: reason for name, reason in self.unreadable.items() if name not in unreadable},
+        )

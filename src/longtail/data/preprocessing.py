@@ -1,0 +1,152 @@
+"""What happens to every image before a model sees it, in training, in testing and in use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from longtail.data.parts import ImageSet
+from longtail.data.reading import read, rgb
+from longtail.errors import LongtailError, unknown
+
+Triple = tuple[float, float, float]
+
+CIFAR_MEAN: Triple = (
+    0.4914,
+    0.4822,
+    0.4465,
+)  # of CIFAR-10's training images; the long-tail codes use them for both sets
+CIFAR_STD: Triple = (0.2023, 0.1994, 0.2010)
+# Other small images: onto [-1, 1]. Statistics of the training images would tie the model's input to one split, and a
+# network with batch norm gains nothing from them.
+PLAIN: Triple = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Resize so that `size` / `crop_fraction` is just covered, cut out the centre, then (x / 255 - mean) / std.
+
+    An image that has `size` already and is to be kept whole (`crop_fraction` 1) keeps its very pixels.
+    """
+
+    size: tuple[int, int]  # (height, width) in pixels
+    mean: Triple = PLAIN
+    std: Triple = PLAIN
+    interpolation: str = "bicubic"  # Pillow's names in lower case
+    crop_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        if min(self.size) < 1:
+            raise LongtailError(
+                f"The image size must be at least 1 pixel, not {self.size[0]} x {self.size[1]}."
+            )
+        if self.interpolation.upper() not in Image.Resampling.__members__:
+            raise unknown(
+                "interpolation", self.interpolation, [name.lower() for name in Image.Resampling.__members__]
+            )
+
+    @classmethod
+    def native(cls, images: ImageSet) -> Preprocessing:
+        """For small images: their own size, CIFAR's published mean and deviation for CIFAR, else onto [-1, 1].
+
+        Raises LongtailError where the images have no common size.
+        """
+        if images.size is None:
+            raise LongtailError(
+                f"The images of {images.name} have different sizes; give one with --image-size."
+            )
+        if images.kind == "cifar":
+            return cls(images.size, CIFAR_MEAN, CIFAR_STD)
+        return cls(images.size)
+
+    @classmethod
+    def of_timm(cls, config: Mapping[str, Any]) -> Preprocessing:
+        """From timm's data config (`timm.data.resolve_model_data_config(model)`), centre crop in every crop mode."""
+        _, height, width = config["input_size"]
+        return cls(
+            size=(int(height), int(width)),
+            mean=_triple(config["mean"]),
+            std=_triple(config["std"]),
+            interpolation=str(config.get("interpolation", "bicubic")),
+            crop_fraction=float(config.get("crop_pct") or 1.0),
+        )
+
+    @classmethod
+    def of(cls, description: Mapping[str, Any]) -> Self:
+        """The preprocessing that `description` describes."""
+        triples = {name: _triple(description[name]) for name in ("mean", "std")}
+        height, width = description["size"]
+        return cls(**{**description, **triples, "size": (height, width)})
+
+    def description(self) -> dict[str, Any]:
+        """Everything about it in JSON's types."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
+        }
+
+    def at(self, side: int) -> Preprocessing:
+        """The same for square images of `side` pixels."""
+        return replace(self, size=(side, side))
+
+    @property
+    def resampling(self) -> Image.Resampling:
+        """Pillow's name of the interpolation."""
+        return Image.Resampling[self.interpolation.upper()]
+
+    def pixels(self, image: Path | str | Image.Image) -> Tensor:
+        """One image as the model's size, uint8 (3, H, W). Raises UnreadableImage."""
+        return as_tensor(self.fit(rgb(image) if isinstance(image, Image.Image) else read(Path(image))))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 (..., 3, H, W) to float32 of the same shape."""
+        scale, shift = _affine(self.mean, self.std, images.device)
+        return images.to(torch.float32).mul_(scale).add_(shift)
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """One Pillow image as the model takes it, float32 (3, H, W)."""
+        return self.normalise(self.pixels(image))
+
+    def fit(self, image: Image.Image) -> Image.Image:
+        """Resizes and cuts out the centre in one step, pixel by pixel as timm's evaluation transform does in two."""
+        width, height = image.size
+        if (height, width) == self.size and self.crop_fraction == 1:
+            return image
+        cover_height, cover_width = (math.floor(side / self.crop_fraction) for side in self.size)
+        if cover_height * width >= cover_width * height:
+            resized = (max(cover_width, int(cover_height * width / height)), cover_height)
+        else:
+            resized = (cover_width, max(cover_height, int(cover_width * height / width)))
+        left, top = (
+            round((whole - cut) / 2) for whole, cut in zip(resized, reversed(self.size), strict=True)
+        )
+        across, down = width / resized[0], height / resized[1]
+        box = (left * across, top * down, (left + self.size[1]) * across, (top + self.size[0]) * down)
+        box = (box[0], box[1], min(box[2], width), min(box[3], height))
+        return image.resize((self.size[1], self.size[0]), self.resampling, box=box)
+
+
+def as_tensor(image: Image.Image) -> Tensor:
+    """An RGB image as uint8 (3, H, W)."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def _triple(values: Any) -> Triple:
+    first, second, third = (float(value) for value in values)
+    return first, second, third
+
+
+@lru_cache(maxsize=8)
+def _affine(mean: Triple, std: Triple, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(x / 255 - mean) / std as x * scale + shift; kept, since a copy to a GPU each step would make it wait."""
+    centre, width = (torch.tensor(values, dtype=torch.float64)[:, None, None] for values in (mean, std))
+    scale, shift = 1 / (255 * width), -centre / width
+    return scale.float().to(device), shift.float().to(device)

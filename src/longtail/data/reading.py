@@ -1,0 +1,171 @@
+"""Reads one image safely: an allow-list of formats, a limit by the header, upright, RGB, or one reason why not.
+
+Pillow's `LOAD_TRUNCATED_IMAGES` stays off: half a picture is an error, never a sample.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from longtail.errors import LongtailError
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
+PIXEL_LIMIT = 64_000_000  # by the header, before anything is decoded: a few bytes can claim a gigabyte
+
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class UnreadableImage(LongtailError):
+    """One image cannot be read; `reason` says why in a few words ("image file is truncated")."""
+
+    def __init__(self, reason: str, source: object = None) -> None:
+        self.reason = reason
+        super().__init__(reason if source is None else f"{shown(str(source))}: {reason}.")
+
+
+class UnreadableImages(LongtailError):
+    """Every image of a part that cannot be read: `reasons` maps its identity to the reason."""
+
+    NAMED = 20  # more names than a screen holds help nobody; `reasons` has them all
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        self.reasons = dict(reasons)
+        lines = [
+            f"  {shown(identity)}: {reason}" for identity, reason in list(self.reasons.items())[: self.NAMED]
+        ]
+        if len(self.reasons) > self.NAMED:
+            lines.append(f"  and {len(self.reasons) - self.NAMED} more")
+        many = f"{len(self.reasons)} images" if len(self.reasons) > 1 else "1 image"
+        super().__init__(
+            f"{many} cannot be read; mend or remove the files, or leave them out by name with --bad-images drop:\n"
+            + "\n".join(lines)
+        )
+
+
+def open_image(source: Path | BinaryIO) -> Image.Image:
+    """Opens an image and reads its header only; use the result as a context manager.
+
+    Raises UnreadableImage for what is no image of `FORMATS`, or claims more than `PIXEL_LIMIT` pixels.
+    """
+    with _one_reason(source):
+        if isinstance(source, Path) and not source.is_file():
+            raise UnreadableImage("no such file" if not source.exists() else "not a file", source)
+        image: Image.Image = Image.open(source, formats=FORMATS)
+        width, height = image.size
+        if width * height > PIXEL_LIMIT:
+            image.close()
+            limit = PIXEL_LIMIT // 1_000_000
+            raise UnreadableImage(
+                f"too large ({width} x {height} pixels, the limit is {limit} megapixels)", source
+            )
+        return image
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """Decodes an image to upright 8-bit RGB (EXIF orientation applied, first frame, transparency over white).
+
+    16-bit grey is scaled from 0..65535; numbers without a known range (floating point, 32 bits) are refused.
+    Raises UnreadableImage where decoding fails or the file ends too soon.
+    """
+    with _one_reason(), quiet():
+        image.load()
+        return _as_rgb(upright(image))
+
+
+def read(path: Path) -> Image.Image:
+    """The image at `path` as upright 8-bit RGB. Raises UnreadableImage with the path and the reason."""
+    with _one_reason(path), open_image(path) as image:
+        return rgb(image)
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 (upright) to 8; damaged metadata count as upright, since the pixels are whole."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns TIFF by itself
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # noqa: BLE001  (a parser of foreign bytes may raise anything)
+        return 1
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned the way its EXIF orientation asks for."""
+    turn = _UPRIGHT.get(orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences Pillow about metadata; a file that it reports as cut short is an error. Not for several threads."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", message="(?i).*truncated")
+        yield
+
+
+def shown(name: str) -> str:
+    """A file name fit for a line of text: quoted and escaped where it holds control characters."""
+    return name if name.isprintable() else repr(name)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    if image.mode.startswith("I"):
+        return _eight_bits(image).convert("RGB")
+    if image.mode == "F":
+        raise UnreadableImage("floating-point pixels have no known range")
+    if image.has_transparency_data:
+        seen = image.convert("RGBA")
+        over_white = Image.new("RGB", seen.size, "white")
+        over_white.paste(seen, mask=seen.getchannel("A"))
+        return over_white
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits as 8; Pillow's own conversion clips everything above 255 to white."""
+    values = np.asarray(image, dtype=np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise UnreadableImage("32-bit pixels have no known range")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+@contextmanager
+def _one_reason(source: object = None) -> Iterator[None]:
+    try:
+        yield
+    except UnreadableImage as error:
+        raise UnreadableImage(error.reason, source) from error
+    except Exception as error:  # noqa: BLE001  (a decoder of foreign bytes may raise anything)
+        raise UnreadableImage(_reason(error), source) from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"too large (the limit is {PIXEL_LIMIT // 1_000_000} megapixels)"
+    if "truncated" in str(error).lower() or isinstance(error, EOFError):
+        return "image file is truncated"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    first_line = str(error).partition("\n")[0] or type(error).__name__
+    return f"damaged image ({first_line})"

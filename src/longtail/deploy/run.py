@@ -1,0 +1,96 @@
+"""A trained run, ready to use: its metrics, its model, its predictions on new images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from longtail.data.preprocessing import Preprocessing
+from longtail.deploy.predict import Prediction, predict
+from longtail.errors import LongtailError
+from longtail.models.classifier import Architecture, Classifier
+from longtail.runs import RunFolder
+
+
+class Run:
+    """One trained classifier and what is known of it.
+
+    >>> import longtail
+    >>> run = longtail.load("runs/photos-gcl-seed0")  # doctest: +SKIP
+    >>> run.metrics["groups"]["few"]["accuracy"]  # doctest: +SKIP
+    0.61
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @property
+    def metrics(self) -> dict[str, Any] | None:
+        """Metrics of the test part; None if the data had none."""
+        return self.folder.metrics
+
+    @cached_property
+    def preprocessing(self) -> Preprocessing:
+        """From a picture to what the model was trained on."""
+        return Preprocessing.of(self.folder.model["preprocessing"])
+
+    @cached_property
+    def model(self) -> Classifier:
+        """The classifier, in evaluation mode, with `.classes` and `.transform`."""
+        architecture = Architecture.of(self.folder.model)
+        model = architecture.build()
+        load_weights(model, self.folder.weights)
+        model.classes = architecture.classes
+        model.transform = self.preprocessing
+        return model.eval()
+
+    def predict(self, paths: Iterable[str | Path], top: int = 1) -> Iterator[Prediction]:
+        """Class and probability for image files, one prediction a file, in their order."""
+        return predict(self, paths, top=top)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
+
+def load(folder: str | Path) -> Run:
+    """A run from its folder.
+
+    Raises:
+        LongtailError: the folder is not a finished run.
+    """
+    files = RunFolder(Path(folder))
+    if not files.path.is_dir():
+        raise LongtailError(f"There is no folder {folder}; give the folder that longtail train has made.")
+    if not files.weights.exists():
+        raise LongtailError(f"{files.weights} is missing; {folder} is not a finished run of longtail.")
+    return Run(files)
+
+
+def save_model(classifier: Classifier, architecture: Architecture, preprocessing: Preprocessing, folder: RunFolder) -> None:
+    """Write weights, architecture and preprocessing, so that `load` finds the same classifier."""
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
+    draft = folder.weights.with_suffix(".draft")
+    save_file(tensors, draft)
+    draft.replace(folder.weights)
+    folder.write_model({**architecture.description(), "preprocessing": preprocessing.description()})
+
+
+def load_weights(classifier: Classifier, path: Path) -> None:
+    """Give a classifier the weights of a run; every tensor must be there and fit."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        classifier.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise LongtailError(f"{path} does not hold this run's weights ({reason}); restore the file.") from None

@@ -1,0 +1,123 @@
+"""Random numbers as functions of where they are used, so that there is no generator state to keep.
+
+A `Key` names a place (seed, stage, epoch, purpose); `Draws` are the numbers of one batch, row by row: row i depends on the
+key and on the position of its sample in the epoch's order, and on nothing else. Slicing a batch over processes or
+workers, resuming in mid-epoch or drawing in another order so gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Key:
+    """A place where random numbers are used.
+
+    >>> Key.of_seed(0).at("epoch", 3) == Key.of_seed(0).at("epoch", 3)
+    True
+    """
+
+    value: int  # 63 bits, so that it fits a signed tensor
+
+    @classmethod
+    def of_seed(cls, seed: int) -> Key:
+        """The key of a whole run."""
+        return cls(0).at("seed", seed)
+
+    def at(self, *path: str | int) -> Key:
+        """The key of a place inside this one; different paths are independent."""
+        text = repr((self.value, *path)).encode()
+        return Key(int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1)
+
+    def generator(self) -> np.random.Generator:
+        """A generator for draws that are made once: the order of an epoch, a mixing share."""
+        return np.random.Generator(np.random.Philox(self.value))
+
+    def draws(self, positions: Tensor) -> Draws:
+        """The draws of the samples at `positions` (B,) int64 of an epoch's order."""
+        return HashedDraws(torch.tensor(self.value, device=positions.device), positions)
+
+
+class Draws(ABC):
+    """The random numbers of one batch. Equal (purpose, row) gives equal numbers; different purposes are independent."""
+
+    @abstractmethod
+    def uniform(self, like: Tensor, purpose: str) -> Tensor:
+        """Uniform on [0, 1), one number per entry of `like` (B, ...), in its dtype (at least float32) and device."""
+
+    @abstractmethod
+    def normal(self, like: Tensor, purpose: str) -> Tensor:
+        """Standard normal, one number per entry of `like` (B, ...)."""
+
+    @abstractmethod
+    def of(self, purpose: str) -> Draws:
+        """An independent set of draws for the same rows."""
+
+    @abstractmethod
+    def rows(self, rows: slice) -> Draws:
+        """The draws of some rows of the batch: slicing and drawing commute."""
+
+
+@dataclass(frozen=True)
+class HashedDraws(Draws):
+    """Draws by a counter hash: 64 bits mix key, purpose and position into one word a row, 32 bits give its entries."""
+
+    key: Tensor  # 0-d int64: a tensor, since a Python number would recompile a compiled step every time it changes
+    positions: Tensor  # (B,) int64
+
+    def uniform(self, like: Tensor, purpose: str) -> Tensor:
+        return self._bits(like, purpose).to(_drawn_dtype(like)) * 2.0**-24
+
+    def normal(self, like: Tensor, purpose: str) -> Tensor:
+        centred = (self._bits(like, purpose).to(_drawn_dtype(like)) + 0.5) * 2.0**-23 - 1
+        return torch.erfinv(centred) * 2**0.5
+
+    def of(self, purpose: str) -> HashedDraws:
+        return HashedDraws(_mix64(self.key ^ _word(purpose)), self.positions)
+
+    def rows(self, rows: slice) -> HashedDraws:
+        return HashedDraws(self.key, self.positions[rows])
+
+    def _bits(self, like: Tensor, purpose: str) -> Tensor:
+        """24 random bits per entry of `like`, int32."""
+        row = _mix64(_mix64(self.key ^ _word(purpose)) + self.positions * _GOLDEN_64)
+        entries = like[0].numel() if like.dim() > 1 else 1
+        columns = torch.arange(entries, dtype=torch.int32, device=like.device) * _GOLDEN_32
+        bits = (row.to(torch.int32)[:, None] + columns) ^ (row >> 32).to(torch.int32)[:, None]
+        return _mix32(bits).bitwise_and_(0xFFFFFF).reshape(like.shape)
+
+
+_GOLDEN_64 = -7046029254386353131  # 2^64 / golden ratio, as a signed number: the increment of splitmix64
+_GOLDEN_32 = -1640531527  # 2^32 / golden ratio
+
+
+def _drawn_dtype(like: Tensor) -> torch.dtype:
+    return torch.promote_types(like.dtype if like.is_floating_point() else torch.float32, torch.float32)
+
+
+def _word(purpose: str) -> int:
+    return int.from_bytes(hashlib.blake2b(purpose.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def _mix64(word: Tensor) -> Tensor:
+    """Finaliser of splitmix64 (Steele, Lea and Flood, 2014); `>>` is arithmetic on signed numbers, hence the masks."""
+    word = (word ^ ((word >> 30) & 0x3FFFFFFFF)) * -4658895280553007687
+    word = (word ^ ((word >> 27) & 0x1FFFFFFFFF)) * -7723592293110705685
+    return word ^ ((word >> 31) & 0x1FFFFFFFF)
+
+
+def _mix32(word: Tensor) -> Tensor:
+    """Finaliser of MurmurHash3 (Appleby, 2011), in place."""
+    word ^= (word >> 16) & 0xFFFF
+    word *= -2048144789
+    word ^= (word >> 13) & 0x7FFFF
+    word *= -1028477387
+    word ^= (word >> 16) & 0xFFFF
+    return word

@@ -1,0 +1,93 @@
+"""What every head is: features in, one score per class out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+NORM_FLOOR = 1e-12
+
+
+class Head(nn.Module, ABC):
+    """Features (B, D) to scores (B, C): scores = queries(features) @ anchors().T + offsets().
+
+    A head is its three parts; `forward` and `logits` are written here once. Whatever works on the parts, such as
+    a loss in chunks of classes or a picture of the anchors, works on every head.
+
+    Args:
+        features: D, the length of a feature.
+        classes: C.
+    """
+
+    kind: ClassVar[str]
+    inference_scale: float = 1.0
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.features = features
+        self.classes = classes
+
+    @abstractmethod
+    def queries(self, features: Tensor) -> Tensor:
+        """What is compared with the anchors, (B, Q), from features (B, D)."""
+
+    def inference_queries(self, features: Tensor) -> Tensor:
+        """The queries (B, Q) when the head predicts; most heads make no difference."""
+        return self.queries(features)
+
+    @abstractmethod
+    def anchors(self) -> Tensor:
+        """One row per class, (C, Q)."""
+
+    def offsets(self) -> Tensor | None:
+        """What is added to the scores of each class, (C,); None is zero."""
+        return None
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Training scores (B, C) of features (B, D), for a loss; at least float32."""
+        return self._scores(features, self.queries)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """What predicts, (B, C): its softmax is the probability of each class; at least float32."""
+        return self.inference_scale * self._scores(features, self.inference_queries)
+
+    def observe(self, features: Tensor) -> None:
+        """Take note of a training batch's features (B, D); called once a step, and all state changes here."""
+        return
+
+    @abstractmethod
+    def description(self) -> dict[str, Any]:
+        """Kind and numbers as JSON: what `build` needs to make this head again, without its weights."""
+
+    def extra_repr(self) -> str:
+        """Sizes and numbers, for `repr`."""
+        numbers = {name: value for name, value in self.description().items() if name not in ("kind", "base")}
+        return ", ".join(
+            [f"{self.features}", f"{self.classes}", *(f"{name}={value!r}" for name, value in numbers.items())]
+        )
+
+    def _scores(self, features: Tensor, queries: Callable[[Tensor], Tensor]) -> Tensor:
+        # Not in autocast's bfloat16: 8 bits of a cosine, enlarged 30 times, are steps of 0.1 in a logit.
+        with torch.autocast(features.device.type, enabled=False):
+            scores = at_least_float32(queries(features)) @ at_least_float32(self.anchors()).mT
+            offsets = self.offsets()
+            return scores if offsets is None else scores + at_least_float32(offsets)
+
+
+def at_least_float32(numbers: Tensor) -> Tensor:
+    """The numbers, as float32 where they were less."""
+    return numbers.to(torch.promote_types(numbers.dtype, torch.float32))
+
+
+def unit(vectors: Tensor) -> Tensor:
+    """Vectors (..., D) at length 1, at least float32; a zero vector stays zero and gets gradient zero.
+
+    Published code divides by max(norm, 1e-12), which gives a zero feature a gradient of 1e12: infinite in float16.
+    """
+    vectors = at_least_float32(vectors)
+    norms = vectors.norm(dim=-1, keepdim=True)
+    return torch.where(norms > NORM_FLOOR, vectors / norms.clamp_min(NORM_FLOOR), 0)

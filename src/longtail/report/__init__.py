@@ -1,0 +1,1 @@
+"""Tables, plots and pages: they read run folders and know nothing of training."""

@@ -1,0 +1,124 @@
+"""Several recipes on the same split, over the same seeds, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from typing import Any, Unpack
+
+from longtail.data.parts import ImageSet
+from longtail.data.reading import UnreadableImages
+from longtail.deploy.run import Run
+from longtail.errors import LongtailError
+from longtail.metrics import summary
+from longtail.runs import StudyFolder, free_name, new_folder
+from longtail.training.job import prepare, train_into, without_bad
+from longtail.training.recipes import find_recipe
+from longtail.training.wishes import Wishes
+from longtail.watching import Watcher
+
+
+@dataclass(frozen=True)
+class Study:
+    """A finished comparison."""
+
+    folder: StudyFolder
+
+    @property
+    def path(self) -> Path:
+        """The folder of the comparison."""
+        return self.folder.path
+
+    @property
+    def comparison(self) -> dict[str, Any]:
+        """Recipes, seeds, and one row of metrics a run."""
+        return self.folder.comparison
+
+
+def compare(
+    data: str | Path | None = None,
+    *,
+    recipes: Sequence[str] = ("ce", "gcl"),
+    seeds: int = 1,
+    out: str | Path | None = None,
+    watcher: Watcher | None = None,
+    **wishes: Unpack[Wishes],
+) -> Study:
+    """Train each recipe with each seed on one split, and write a table with differences and a page.
+
+    Args:
+        data: as for `longtail.train`.
+        recipes: names or `FILE.py:function`; differences are against the first.
+        seeds: how many: 0, 1, ... Every recipe meets the same order of images and the same first backbone.
+        out: the folder of the comparison, which must not exist; by default a free name under runs/.
+        watcher: who is told of progress.
+        **wishes: as for `longtail.train`.
+
+    Raises:
+        LongtailError: something cannot be done as asked. Finished runs are kept.
+    """
+    from longtail.report.page import write_study_page
+
+    watcher = watcher or Watcher()
+    _check(recipes, seeds)
+    images = prepare(data, watcher, wishes)
+    folder = StudyFolder(Path(out) if out else free_name(Path("runs"), f"{images.name}-compare"))
+    if folder.path.exists():
+        raise LongtailError(f"{folder.path} exists already; give another --out, or remove it.")
+    while True:
+        try:
+            rows, unreadable = _train_all(folder, images, recipes, range(seeds), watcher, wishes)
+            break
+        except UnreadableImages as found:  # runs on other images than the rest cannot be compared
+            images = without_bad(images, found, watcher, wishes)
+            rmtree(folder.path, ignore_errors=True)
+    folder.write_comparison({"recipes": list(recipes), "seeds": list(range(seeds)), "rows": rows})
+    write_study_page(folder.path)
+    if unreadable:
+        without_bad(images, unreadable, watcher, wishes)
+    return Study(folder)
+
+
+def _train_all(
+    folder: StudyFolder,
+    images: ImageSet,
+    recipes: Sequence[str],
+    seeds: Sequence[int],
+    watcher: Watcher,
+    wishes: Wishes,
+) -> tuple[list[dict[str, Any]], UnreadableImages | None]:
+    """One row a run. A run that fails leaves the finished ones behind, and no folder if there are none."""
+    rows: list[dict[str, Any]] = []
+    unreadable = None
+    for seed in seeds:
+        for recipe in recipes:
+            watcher.say(f"Run {len(rows) + 1} of {len(seeds) * len(recipes)}: {recipe}, seed {seed}")
+            with new_folder(folder.run(recipe, seed).path) as path:
+                trained = train_into(path, images, recipe, seed, watcher, wishes)
+            images, unreadable = trained.images, unreadable or trained.unreadable
+            rows.append(_row(trained.run, recipe, seed))
+    return rows, unreadable
+
+
+def _row(run: Run, recipe: str, seed: int) -> dict[str, Any]:
+    metrics = run.metrics
+    if metrics is None:
+        raise LongtailError("There is no test image, so nothing can be compared; give data with a test part.")
+    return {
+        "recipe": recipe,
+        "seed": seed,
+        "run": run.path.name,
+        **summary(metrics),
+        "train_seconds": metrics["train_seconds"],
+    }
+
+
+def _check(recipes: Sequence[str], seeds: int) -> None:
+    if len(recipes) < 2 or len(set(recipes)) < len(recipes):
+        raise LongtailError(f"Give at least two different recipes to compare, not {', '.join(recipes) or 'none'}.")
+    if seeds < 1:
+        raise LongtailError(f"--seeds must be at least 1, not {seeds}.")
+    for recipe in recipes:
+        find_recipe(recipe)

@@ -1,0 +1,77 @@
+"""Where and how a network runs: device, precision, memory layout. Chosen once, said in one line, recorded."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from longtail.errors import LongtailError
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Device and precision of a run. Weights, batch-norm statistics and the loss stay in float32."""
+
+    device: torch.device
+    precision: torch.dtype  # of the network while it trains: float32, or bfloat16 by autocast
+    reason: str
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which the network trains; outside it everything is float32."""
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
+
+    def place(self, model: Model) -> Model:
+        """The model on the device, in the layout that convolutions run fastest in."""
+        return model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def images(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) on the device, in the layout of the model."""
+        return images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+
+    @property
+    def precision_name(self) -> str:
+        """`float32` or `bfloat16`."""
+        return str(self.precision).removeprefix("torch.")
+
+    def describe(self) -> str:
+        """One line for people: what was chosen, and why."""
+        return f"device {self.device}, {self.precision_name}, channels last ({self.reason})"
+
+
+def choose_engine(device: str = "auto") -> Engine:
+    """The engine for `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1` or `mps`.
+
+    Raises:
+        LongtailError: there is no such device here.
+    """
+    name = _best_device() if device == "auto" else device
+    try:
+        chosen = torch.device(name)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().split("\n")[0].rstrip(".")
+        raise LongtailError(
+            f"Device {device!r} cannot be used here ({reason}); use --device auto or cpu."
+        ) from None
+    if chosen.type == "cuda":
+        return Engine(chosen, torch.bfloat16, torch.cuda.get_device_name(chosen))
+    if chosen.type == "cpu" and _cpu_has_bfloat16():
+        return Engine(chosen, torch.bfloat16, "the processor multiplies bfloat16 in hardware")
+    return Engine(chosen, torch.float32, "no fast bfloat16 here")
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _cpu_has_bfloat16() -> bool:
+    """AMX or AVX512-BF16; with neither, bfloat16 is slower than float32."""
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())

@@ -1,0 +1,152 @@
+"""The whole job: images in, a run folder out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, Unpack
+
+from longtail.data.open import open_images
+from longtail.data.parts import ImageSet
+from longtail.data.reading import UnreadableImages
+from longtail.deploy.run import Run, save_model
+from longtail.draws import Key
+from longtail.metrics import evaluate
+from longtail.models.classifier import Classifier
+from longtail.runs import RunFolder, free_name, new_folder
+from longtail.training.log import Turn
+from longtail.training.plan import Plan, make_plan
+from longtail.training.record import record
+from longtail.training.trainer import Trainer
+from longtail.training.wishes import Wishes, check_wishes
+from longtail.watching import Watcher
+
+
+def train(
+    data: str | Path | None = None,
+    *,
+    recipe: str = "gcl",
+    seed: int = 0,
+    out: str | Path | None = None,
+    watcher: Watcher | None = None,
+    **wishes: Unpack[Wishes],
+) -> Run:
+    """Train one classifier and return its run.
+
+    Args:
+        data: a folder of class folders, one with train/ and test/ beneath, `cifar10` or `cifar100`; None takes
+            scikit-learn's digits.
+        recipe: a name that `longtail methods` lists, or `FILE.py:function` for one's own.
+        seed: of everything random; the split does not depend on it.
+        out: the run folder, which must not exist; by default a free name under runs/.
+        watcher: who is told of progress, for instance `longtail.terminal.Terminal()`.
+        **wishes: what to choose differently; see `Wishes`.
+
+    Raises:
+        LongtailError: something cannot be done as asked; no folder is left behind.
+    """
+    watcher = watcher or Watcher()
+    images = prepare(data, watcher, wishes)
+    while True:
+        folder = Path(out) if out else free_name(Path("runs"), f"{images.name}-{_word(recipe)}-seed{seed}")
+        try:
+            with new_folder(folder) as path:
+                trained = train_into(path, images, recipe, seed, watcher, wishes)
+            break
+        except UnreadableImages as found:
+            images = without_bad(images, found, watcher, wishes)
+    if trained.unreadable:
+        without_bad(images, trained.unreadable, watcher, wishes)
+    return trained.run
+
+
+class Trained(NamedTuple):
+    """A finished run, the images that it was tested on, and test images that turned out to be unreadable."""
+
+    run: Run
+    images: ImageSet
+    unreadable: UnreadableImages | None
+
+
+def prepare(data: str | Path | None, watcher: Watcher, wishes: Wishes) -> ImageSet:
+    """Open the images and look at their headers, before anything slow.
+
+    Raises:
+        LongtailError: a wish or the data are not usable.
+    """
+    check_wishes(wishes)
+    images = open_images(
+        data,
+        data_root=Path(wishes.get("data_root", "data")),
+        imbalance=wishes.get("imbalance"),
+        validation=wishes.get("val"),
+        watcher=watcher,
+    )
+    if images.unreadable:
+        images = without_bad(images, UnreadableImages(images.unreadable), watcher, wishes)
+    return images
+
+
+def without_bad(images: ImageSet, found: UnreadableImages, watcher: Watcher, wishes: Wishes) -> ImageSet:
+    """The images without those that cannot be decoded, if that is the wish; else the error goes on."""
+    if wishes.get("bad_images", "error") == "error":
+        raise found
+    left = images.without(found.reasons)
+    watcher.say(f"Left out {len(found.reasons)} images that cannot be read; training images per class now:")
+    watcher.say(", ".join(f"{name} {count}" for name, count in zip(left.classes, left.counts.per_class, strict=True)))
+    return left
+
+
+def train_into(
+    path: Path, images: ImageSet, recipe: str, seed: int, watcher: Watcher, wishes: Wishes
+) -> Trained:
+    """Train one classifier into an empty folder, test it, and write its page."""
+    from longtail.report.page import write_run_page
+
+    plan = make_plan(images, recipe, seed, wishes)
+    for line in plan.lines():
+        watcher.say(line)
+    folder = RunFolder(path)
+    classifier, architecture = plan.start()
+    record(folder, plan, classifier)
+
+    trainer = Trainer(plan.engine, plan.preprocessing, folder, plan.workers, watcher)
+    stages = plan.recipe.stages
+    started = time.perf_counter()
+    for number, stage in enumerate(stages, start=1):
+        turn, key = Turn(number, len(stages)), Key.of_seed(seed).at("stage", number)
+        classifier = trainer.fit(classifier, stage, images.train, turn, key, images.validation)
+    seconds = time.perf_counter() - started
+    save_model(classifier, architecture, plan.preprocessing, folder)
+
+    unreadable = None
+    try:
+        _test(trainer, classifier, plan, seconds)
+    except UnreadableImages as found:  # hours of training are not thrown away for a broken test image
+        unreadable = found
+        plan = replace(plan, images=images.without(found.reasons))
+        record(folder, plan, classifier)
+        _test(trainer, classifier, plan, seconds)
+    write_run_page(path)
+    return Trained(Run(folder), plan.images, unreadable)
+
+
+def _test(trainer: Trainer, classifier: Classifier, plan: Plan, seconds: float) -> None:
+    """Read the test part, for the first and only time, and write what the classifier made of it."""
+    images = plan.images
+    if images.test is None or len(images.test) == 0:
+        return
+    predictions = trainer.predict(classifier, images.test, "testing")
+    trainer.folder.write_predictions(predictions)
+    metrics = evaluate(predictions.logits, predictions.labels, images.counts, images.classes, plan.borders)
+    trainer.folder.write_metrics(metrics | {"train_seconds": round(seconds, 1)})
+
+
+def _word(recipe: str) -> str:
+    """A recipe's name as part of a folder's name.
+
+    >>> _word("gcl"), _word("mine/new.py:angular")
+    ('gcl', 'angular')
+    """
+    return recipe.rpartition(":")[2]

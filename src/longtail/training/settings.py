@@ -1,0 +1,98 @@
+"""What data sets change in a recipe, as data: everything else is the recipe's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from longtail.data.augment import Augmentation, CropFlip, RandomResizedCropFlip
+from longtail.schedules import CosineDecay, MultiStep, Schedule, WarmUp
+
+STEPS_AN_EPOCH = 20  # at least, on data too few for the published batch
+SMALLEST_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Numbers of the first training that follow from the images. Later stages take their share of `epochs`."""
+
+    source: str  # where the numbers come from
+    backbone: str
+    weights: str  # `pretrained` or `none`
+    epochs: int
+    batch_size: int
+    lr: float
+    weight_decay: float
+    decay: Callable[[int], Schedule]  # epochs -> schedule of the learning rate
+    mixup: float  # alpha of Beta(alpha, alpha)
+    augmentation: Augmentation | None
+
+    def for_images(self, number: int) -> Setting:
+        """The setting for `number` training images.
+
+        Data too few for `STEPS_AN_EPOCH` steps of the published batch get a smaller batch, and a learning rate that is
+        smaller in proportion (Goyal et al., 2017).
+        """
+        batch_size = min(self.batch_size, max(SMALLEST_BATCH, number // STEPS_AN_EPOCH))
+        return replace(self, batch_size=batch_size, lr=self.lr * batch_size / self.batch_size)
+
+
+def paper_decay(epochs: int) -> Schedule:
+    """GCL's decay (CVPR 2022, section 4.2): x 0.01 at 0.8 and 0.9 of the epochs; linear warm-up as in its code."""
+    return WarmUp(0.025 * epochs, MultiStep((round(0.8 * epochs), round(0.9 * epochs)), factor=0.01))
+
+
+def fine_tuning_decay(epochs: int) -> Schedule:
+    """Half a cosine to zero, after a short linear warm-up."""
+    return WarmUp(0.05 * epochs, CosineDecay(epochs))
+
+
+CIFAR = Setting(
+    source="GCL, CVPR 2022, section 4.2 and thesis Table 5.1",
+    backbone="resnet32",
+    weights="none",
+    epochs=200,
+    batch_size=128,
+    lr=0.1,
+    weight_decay=2e-4,
+    decay=paper_decay,
+    mixup=1.0,
+    augmentation=CropFlip(padding=4),
+)
+DIGITS = replace(
+    CIFAR,
+    source="CIFAR's numbers; 8 x 8 digits are moved by one pixel and never mirrored",
+    epochs=80,
+    augmentation=CropFlip(padding=1, flip=False),
+)
+PHOTOGRAPHS = Setting(
+    source="fine-tuning as is common for pretrained networks",
+    backbone="resnet50",
+    weights="pretrained",
+    epochs=30,
+    batch_size=64,
+    lr=0.01,
+    weight_decay=1e-4,
+    decay=fine_tuning_decay,
+    mixup=0.2,
+    augmentation=RandomResizedCropFlip(),
+)
+PHOTOGRAPHS_FROM_SCRATCH = replace(
+    PHOTOGRAPHS,
+    source="GCL on ImageNet-LT, thesis Table 5.1",
+    weights="none",
+    epochs=200,
+    batch_size=256,
+    lr=0.1,
+    weight_decay=2e-4,
+    decay=paper_decay,
+)
+
+
+def setting_for(kind: str, weights: str | None) -> Setting:
+    """The setting for a kind of images (digits, cifar, small, photographs) and a wish for weights."""
+    if kind == "digits":
+        return DIGITS
+    if kind in {"cifar", "small"}:
+        return CIFAR
+    return PHOTOGRAPHS_FROM_SCRATCH if weights == "none" else PHOTOGRAPHS

@@ -1,0 +1,71 @@
+"""What one may ask of a training run, and whether it can be asked for."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Literal, TypedDict, get_args
+
+from longtail.counts import ShotBorders
+from longtail.errors import LongtailError, unknown
+
+BadImages = Literal["error", "drop"]
+
+
+class Wishes(TypedDict, total=False):
+    """What is left out, or None, is chosen by what the images are; every choice is said and recorded."""
+
+    epochs: int | None
+    """Epochs of stage one; later stages scale in the recipe's proportion."""
+    device: str
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
+    backbone: str | None
+    """`resnet32`, or any name of timm."""
+    weights: str | None
+    """`pretrained`, `none`, or a safetensors file."""
+    image_size: int | None
+    """Pixels a side."""
+    batch_size: int | None
+    """Images a step."""
+    lr: float | None
+    """Learning rate of stage one after warm-up."""
+    val: float | str | Path | None
+    """Fraction of the training images kept for validation, a folder of them, or 0."""
+    workers: int | None
+    """Processes that decode images."""
+    imbalance: float | None
+    """Ratio of largest to smallest class that balanced data are cut down to."""
+    bad_images: BadImages
+    """Images that cannot be decoded: `error` names all and stops, `drop` goes on without them."""
+    data_root: str | Path
+    """Folder of the named data sets."""
+    shot_borders: ShotBorders | tuple[float, float] | None
+    """Many has more training images than the first, few has fewer than the second."""
+
+
+def check_wishes(wishes: Wishes) -> None:
+    """Raise LongtailError for a wish that cannot be granted whatever the data are."""
+    for name, smallest in (("epochs", 1), ("image_size", 8), ("batch_size", 2), ("workers", 0)):
+        number = wishes.get(name)
+        if number is not None and not (isinstance(number, int) and number >= smallest):
+            raise LongtailError(f"{_flag(name)} must be a whole number of at least {smallest}, not {number}.")
+    lr = wishes.get("lr")
+    if lr is not None and not (math.isfinite(lr) and lr > 0):
+        raise LongtailError(f"--lr must be a positive number, not {lr}.")
+    weights = wishes.get("weights")
+    if weights not in {None, "pretrained", "none"} and not Path(str(weights)).is_file():
+        raise LongtailError(
+            f"--weights must be pretrained, none, or a safetensors file; there is no file {weights!r}."
+        )
+    if wishes.get("bad_images", "error") not in get_args(BadImages):
+        raise unknown("policy for bad images", str(wishes["bad_images"]), get_args(BadImages))
+
+
+def borders_of(wishes: Wishes) -> ShotBorders | None:
+    """The shot borders asked for."""
+    borders = wishes.get("shot_borders")
+    return ShotBorders(*borders) if isinstance(borders, tuple) else borders
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
