@@ -8,8 +8,8 @@
     criterion = longtail.losses.gcl(counts)  # in one's own loop
     loss = criterion(scores, targets)
 
-In every docstring B is the number of samples of a batch, C of classes, D of features, N of images; accuracies are shares in
-0 .. 1, epochs and classes are counted from 0. Names are imported when they are first used: `import longtail` is free.
+In every docstring B is the number of samples of a batch, C of classes, D of features, N of images; accuracies are
+shares in 0 .. 1, epochs and classes are counted from 0. Names are imported when first used: `import longtail` is free.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _HOME = {
 }
 _ROOMS = ("losses", "samplers", "weighting", "schedules", "metrics")
 
-__all__ = [*_HOME, *_ROOMS]  # noqa: PLE0604
+__all__ = [*_HOME, *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:

@@ -57,6 +57,10 @@ class Draws(ABC):
         """Standard normal, one number per entry of `like` (B, ...)."""
 
     @abstractmethod
+    def half_normal(self, like: Tensor, purpose: str) -> Tensor:
+        """The absolute value of a standard normal, one number per entry of `like` (B, ...)."""
+
+    @abstractmethod
     def of(self, purpose: str) -> Draws:
         """An independent set of draws for the same rows."""
 
@@ -78,6 +82,9 @@ class HashedDraws(Draws):
     def normal(self, like: Tensor, purpose: str) -> Tensor:
         centred = (self._bits(like, purpose).to(_drawn_dtype(like)) + 0.5) * 2.0**-23 - 1
         return torch.erfinv(centred) * 2**0.5
+
+    def half_normal(self, like: Tensor, purpose: str) -> Tensor:
+        return self.normal(like, purpose).abs_()
 
     def of(self, purpose: str) -> HashedDraws:
         return HashedDraws(_mix64(self.key ^ _word(purpose)), self.positions)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from longtail.draws import Draws
+from longtail.errors import LongtailError
 
 
 class Mixed(NamedTuple):
@@ -17,28 +18,52 @@ class Mixed(NamedTuple):
     second: Tensor  # (B,) int64
     share: Tensor  # 0-d or (B,), in [0, 1]
 
+    def rows(self, rows: slice) -> Mixed:
+        """The targets of some rows of the batch."""
+        share = self.share[rows] if self.share.dim() else self.share
+        return Mixed(self.first[rows], self.second[rows], share)
+
 
 @dataclass(frozen=True)
 class Moment:
-    """One batch, seen from the loss. What is missing and asked for is a clear ValueError."""
+    """One batch, seen from the loss. What is missing and asked for is a LongtailError, which is a ValueError."""
 
-    targets: Tensor  # (B,) int64
+    targets: Tensor | Mixed  # (B,) int64
     features: Tensor | None = None  # (B, D), input of the classifier
     epoch: Tensor | None = None  # 0-d, counted from 0
     draws: Draws | None = None
 
-    def need_features(self, what: str) -> Tensor:
-        """The features, or a ValueError that says who needs them."""
+    @property
+    def labels(self) -> Tensor:
+        """The hard targets (B,); of mixed ones the first."""
+        return self.targets.first if isinstance(self.targets, Mixed) else self.targets
+
+    def need_features(self, who: str) -> Tensor:
+        """The features, or an error that says who needs them."""
         if self.features is None:
-            raise ValueError(f"{what} looks at the features: call criterion(scores, targets, features=...).")
+            raise LongtailError(f"{who} looks at the features: call criterion(scores, targets, features=...).")
         return self.features
 
-    def need_epoch(self, what: str) -> Tensor:
-        """The epoch, or a ValueError that says who needs it."""
+    def need_epoch(self, who: str) -> Tensor:
+        """The epoch, or an error that says who needs it."""
         if self.epoch is None:
-            raise ValueError(f"{what} changes over the epochs: call criterion(scores, targets, epoch=...).")
+            raise LongtailError(f"{who} changes over the epochs: call criterion(scores, targets, epoch=...).")
         return self.epoch
 
-    def with_targets(self, targets: Tensor) -> Moment:
-        """The same moment with other targets."""
-        return replace(self, targets=targets)
+    def need_draws(self, who: str) -> Draws:
+        """The random draws, or an error that says who needs them."""
+        if self.draws is None:
+            raise LongtailError(f"{who} draws random numbers: call criterion(...), or give the Moment draws.")
+        return self.draws
+
+    def with_targets(self, targets: Tensor | Mixed, purpose: str) -> Moment:
+        """The same moment with other targets and, for them, other draws."""
+        draws = None if self.draws is None else self.draws.of(purpose)
+        return replace(self, targets=targets, draws=draws)
+
+    def rows(self, rows: slice) -> Moment:
+        """The moment of some rows of the batch."""
+        targets = self.targets.rows(rows) if isinstance(self.targets, Mixed) else self.targets[rows]
+        features = None if self.features is None else self.features[rows]
+        draws = None if self.draws is None else self.draws.rows(rows)
+        return Moment(targets, features, self.epoch, draws)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -206,7 +205,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not os.listdir(folder):
+    if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
 
 

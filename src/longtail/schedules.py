@@ -137,9 +137,7 @@ class MultiStep(Schedule):
     factor: float = 0.1
 
     def __call__(self, epoch: Tensor) -> Tensor:
-        passed = sum(
-            ((epoch >= milestone).to(epoch.dtype) for milestone in self.milestones), torch.zeros_like(epoch)
-        )
+        passed = sum(((epoch >= milestone).to(epoch.dtype) for milestone in self.milestones), torch.zeros_like(epoch))
         return torch.pow(self.factor, passed)
 
 

@@ -42,7 +42,7 @@ Augmentation = BatchAugmentation | ImageAugmentation
 
 @dataclass(frozen=True)
 class CropFlip(BatchAugmentation):
-    """Black padding, a random crop of the old size, and a mirror image every other time (He et al., 2016, section 4.2)."""
+    """Black padding, a random crop of the old size, mirrored every other time (He et al., 2016, section 4.2)."""
 
     padding: int = 4
     flip: bool = True
@@ -64,11 +64,11 @@ class CropFlip(BatchAugmentation):
 
 @dataclass(frozen=True)
 class RandomResizedCropFlip(ImageAugmentation):
-    """A window of random area and shape, resized, and mirrored every other time (Szegedy et al., 2015; torchvision's rule).
+    """A window of random area and shape, resized, mirrored every other time (Szegedy et al., 2015).
 
-    The window's share of the area is uniform on `scale`, its width over height log-uniform on `ratio`; after ten
-    windows that do not fit, the largest centred one of an allowed shape is taken. A JPEG is decoded at 1/2, 1/4
-    or 1/8 of its size where the window stays at least as large as the target.
+    torchvision's rule: the window's share of the area is uniform on `scale`, its width over height log-uniform on
+    `ratio`; after ten windows that do not fit, the largest centred one of an allowed shape is taken. A JPEG is
+    decoded at 1/2, 1/4 or 1/8 of its size where the window stays at least as large as the target.
     """
 
     scale: tuple[float, float] = (0.08, 1.0)

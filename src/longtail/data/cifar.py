@@ -25,32 +25,26 @@ NAMES = ("cifar10", "cifar100")
 _PATIENCE = 20.0  # seconds without an answer from the server before the download counts as impossible
 
 
-def cifar(
-    name: str, data_root: Path, imbalance: float | None = None, watcher: Watcher | None = None
-) -> ImageSet:
+def cifar(name: str, data_root: Path, imbalance: float | None = None, watcher: Watcher | None = None) -> ImageSet:
     """`name` (of `NAMES`) with its official test part and, as in the papers, no validation part.
 
-    The files lie under `data_root` (cifar-10-batches-py, cifar-100-python); where they do not, they are downloaded.
-    They are pickles: torchvision unpickles them only after their MD5 sums matched the official ones. An image's
-    identity is its official index. With `imbalance` the training part is the field's long-tailed choice.
+    The files lie under `data_root` (cifar-10-batches-py, cifar-100-python); where they do not, they are
+    downloaded. They are pickles: torchvision unpickles them only after their MD5 sums matched the official ones.
+    An image's identity is its official index. With `imbalance` the training part is the field's long-tailed choice.
 
     Raises LongtailError where the files are neither there nor to be had, or are not the official ones.
     """
     train_files, test_files = _official(name, data_root, watcher or Watcher())
     classes = tuple(train_files.classes)
     train, test = _part(train_files, "train"), _part(test_files, "test")
-    notes = [
-        f"Data: {name}, official files, {len(classes)} classes, {len(train)} training images of 32 x 32 pixels"
-    ]
+    notes = [f"Data: {name}, official files: {len(train)} training images of {len(classes)} classes"]
     if imbalance is not None:
         train = train.subset(long_tailed(train.labels, classes, imbalance))
         notes.append(
             f"Long-tailed by the exponential profile at ratio {imbalance:g}: {len(train)} images, "
             "the seed-0 choice of the LDAM-DRW split"
         )
-    notes.append(
-        f"Tested on the official {len(test)} test images; no validation part: the last epoch is kept"
-    )
+    notes.append(f"Tested on the official {len(test)} test images")
     return ImageSet(name, "cifar", classes, train, validation=None, test=test, notes=tuple(notes))
 
 
@@ -61,7 +55,7 @@ def _part(source: CIFAR10, name: str) -> Part:
 
 
 def _official(name: str, data_root: Path, watcher: Watcher) -> tuple[CIFAR10, CIFAR10]:
-    from torchvision import datasets  # noqa: PLC0415  (a second that other data need not pay)
+    from torchvision import datasets  # a second that other data need not pay
 
     source = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
     folder = data_root / source.base_folder
@@ -78,7 +72,7 @@ def _official(name: str, data_root: Path, watcher: Watcher) -> tuple[CIFAR10, CI
 
 
 def _download(source: type[CIFAR10], data_root: Path) -> None:
-    """Downloads and unpacks beside the target and moves the folder in one step, so that nothing half done stays."""
+    """Unpacks beside the target and moves the folder there in one step, so that nothing half done stays."""
     created = not data_root.exists()
     try:
         data_root.mkdir(parents=True, exist_ok=True)
@@ -89,8 +83,8 @@ def _download(source: type[CIFAR10], data_root: Path) -> None:
         if created and data_root.exists():
             data_root.rmdir()
         raise LongtailError(
-            f"{source.base_folder} is not under {data_root} and cannot be downloaded here ({error}); put the official "
-            f"files of {source.url} there, or name the folder that has them with --data-root."
+            f"{source.base_folder} is not under {data_root} and cannot be downloaded here ({error}); put the "
+            f"official files of {source.url} there, or name the folder that has them with --data-root."
         ) from error
 
 

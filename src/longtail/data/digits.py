@@ -15,12 +15,12 @@ RATIO = 50.0
 def digits(ratio: float | None = None) -> ImageSet:
     """scikit-learn's digits, long-tailed by the exponential profile; the digits left over are the test part.
 
-    The largest class takes four fifths of what the smallest digit has (174 images, so 139): whichever digit is at the
-    head, more than a fifth of it is left to test on. At the default ratio 50 the classes 0 .. 9 have 139, 89, 58, 37,
-    24, 15, 10, 6, 4 and 2 training images. There is no validation part. Source: Alpaydin and Kaynak (1998), the test
-    part of UCI's "Optical Recognition of Handwritten Digits", as scikit-learn carries it.
+    The largest class takes four fifths of what the smallest digit has (174 images, so 139): whichever digit is at
+    the head, a fifth of it or more is left to test on. At the default ratio 50 the classes 0 .. 9 have 139, 89,
+    58, 37, 24, 15, 10, 6, 4 and 2 training images. There is no validation part. Source: Alpaydin and Kaynak
+    (1998), the test part of UCI's "Optical Recognition of Handwritten Digits", as scikit-learn carries it.
     """
-    from sklearn.datasets import load_digits  # noqa: PLC0415  (half a second that other data need not pay)
+    from sklearn.datasets import load_digits  # half a second that other data need not pay
 
     source = load_digits()
     grey = np.rint(source.images * (255 / 16)).astype(np.uint8)
@@ -44,9 +44,9 @@ def digits(ratio: float | None = None) -> ImageSet:
 
 
 def _notes(train: int, test: int, ratio: float | None) -> tuple[str, ...]:
-    why = "the default" if ratio is None else "as asked"
+    chosen = f"{RATIO:g} (the default)" if ratio is None else f"{ratio:g}"
     return (
-        "Data: scikit-learn's handwritten digits, 8 x 8 pixels, 10 classes (no data were given)",
-        f"Long-tailed by the exponential profile at ratio {RATIO if ratio is None else ratio:g} ({why}): {train} images",
-        f"Tested on the {test} digits left over; no validation part: the last epoch is kept",
+        "Data: scikit-learn's handwritten digits, 8 x 8 pixels, 10 classes (the embedded set)",
+        f"Long-tailed by the exponential profile at ratio {chosen}: {train} images",
+        f"Tested on the {test} digits left over",
     )

@@ -18,7 +18,7 @@ Profile = Callable[[int, int, float], tuple[int, ...]]
 def exponential(largest: int, classes: int, ratio: float) -> tuple[int, ...]:
     """n_i = trunc(n_max / ratio^(i / (C - 1))): Cui et al. (2019), as LDAM-DRW (Cao et al., 2019) draws it.
 
-    Dividing matters: a power of a rounded factor, or exp of a logarithm, is one image short in the last class.
+    Dividing matters: powers of a rounded factor, or exp of a logarithm, are one image short in the last class.
 
     >>> exponential(5000, 10, 100)
     (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
@@ -45,10 +45,10 @@ def long_tailed(
 ) -> NDArray[np.int64]:
     """Indices (M,) of a long-tailed choice from N images with these `labels` (N,), class by class.
 
-    The choice is LDAM-DRW's, so that the subset is the field's own: numpy's seed 0, each class' indices shuffled
-    in class order, the first n_i taken. `largest` is n_max, by default the count of the largest class.
+    The choice is LDAM-DRW's, so that the subset is the field's own: numpy's seed 0, each class' indices
+    shuffled in class order, the first n_i taken. `largest` is n_max, by default the count of the largest class.
 
-    Raises LongtailError for a ratio below 1, not a number, or one that leaves a class empty, and for a class with
+    Raises LongtailError for a ratio that is below 1, no number, or leaves a class empty, and for a class with
     fewer images than the profile asks of it.
     """
     available = np.bincount(labels, minlength=len(classes))
@@ -58,9 +58,8 @@ def long_tailed(
     for name, has, wants in zip(classes, available.tolist(), wanted, strict=True):
         if wants > has:
             raise LongtailError(
-                f"Class {shown(name)} has {has} training images, and imbalance ratio {ratio:g} asks {wants} of it "
-                f"(classes shrink in the order of their indices from {largest}); leave --imbalance away to take the "
-                "data as they are."
+                f"Class {shown(name)} has {has} training images, but imbalance ratio {ratio:g} asks {wants} of it "
+                f"(classes shrink in their order, from {largest}); leave --imbalance away to take the data as they are."
             )
     # The legacy generator on purpose: its stream is what the published splits are made of.
     generator = np.random.RandomState(0)
@@ -77,6 +76,6 @@ def _check_ratio(ratio: float, largest: int) -> None:
         raise LongtailError(f"The imbalance ratio is a number of at least 1 (1 is balanced), not {ratio:g}.")
     if ratio > largest:
         raise LongtailError(
-            f"Imbalance ratio {ratio:g} would leave the smallest class empty: the largest class has {largest} training "
-            f"images, so {largest} is the most."
+            f"Imbalance ratio {ratio:g} would leave the smallest class empty: the largest class has {largest} "
+            f"training images, so {largest} is the most."
         )

@@ -19,9 +19,7 @@ from longtail.data.workers import Decoded, Decoder, Request, Workers
 from longtail.draws import Key
 from longtail.watching import Watcher
 
-HELD_SIDE = (
-    64  # pixels; images up to this size are decoded once and kept, larger ones are decoded again each time
-)
+HELD_SIDE = 64  # pixels; images up to this size are decoded once and kept, larger ones are decoded again each time
 
 
 class Batch(NamedTuple):
@@ -70,14 +68,14 @@ class Loader:
     ) -> Iterator[Batch]:
         """Batches of the images at `indices` (N,), by default all in order; the last one may be smaller.
 
-        `positions` (N,), by default 0 .. N-1, are the samples' places in the epoch's order and `key` is the epoch's
-        place in the run; together they determine the augmentation. The iterator may be closed early.
+        `positions` (N,), by default 0 .. N-1, are the samples' places in the epoch's order and `key` names the
+        epoch in the run; together they determine the augmentation. The iterator may be closed early.
 
         Raises UnreadableImages, with every unreadable image of the part, when it meets the first.
         """
         indices = np.arange(len(self.part)) if indices is None else indices
         positions = np.arange(len(indices)) if positions is None else positions
-        key = (key or Key.of_seed(0)).at("augmentation")
+        key = key or Key.of_seed(0)
         labels = torch.from_numpy(self.part.labels)
         for request, images in self._images(self._requests(indices, positions, key)):
             picked, places = torch.as_tensor(request.indices), torch.as_tensor(request.positions)
@@ -140,9 +138,7 @@ class Loader:
 
     def _refuse(self, unreadable: dict[int, str]) -> None:
         if unreadable:
-            raise UnreadableImages(
-                {self.part.identities[index]: unreadable[index] for index in sorted(unreadable)}
-            )
+            raise UnreadableImages({self.part.identities[index]: unreadable[index] for index in sorted(unreadable)})
 
 
 def _native_images(part: Part, preprocessing: Preprocessing) -> Tensor | None:

@@ -60,9 +60,7 @@ class ImageSet:
     validation: Part | None
     test: Part | None
     notes: tuple[str, ...] = ()  # what was found and chosen, a line each
-    counts_before_split: ClassCounts | None = (
-        None  # of the user's folder, where test images were taken out of it
-    )
+    counts_before_split: ClassCounts | None = None  # of the user's folder, where test images were taken out of it
     unreadable: Mapping[str, str] = field(default_factory=dict)  # identity -> reason, as far as headers tell
 
     def __post_init__(self) -> None:
@@ -70,13 +68,9 @@ class ImageSet:
             raise LongtailError(
                 f"{self.name} has one class only ({shown(self.classes[0])}); a classifier needs at least two."
             )
-        for name, count in zip(
-            self.classes, np.bincount(self.train.labels, minlength=len(self.classes)), strict=True
-        ):
+        for name, count in zip(self.classes, np.bincount(self.train.labels, minlength=len(self.classes)), strict=True):
             if count == 0:
-                raise LongtailError(
-                    f"Class {shown(name)} of {self.name} has no training image; add some or remove it."
-                )
+                raise LongtailError(f"Class {shown(name)} of {self.name} has no training image; add some or remove it.")
 
     @property
     def counts(self) -> ClassCounts:
@@ -117,7 +111,8 @@ class ImageSet:
         for label, count in missing.items():
             if count == self.counts.per_class[label]:
                 raise LongtailError(
-                    f"No training image of class {shown(self.classes[label])} can be read; mend its files or remove it."
+                    f"No training image of class {shown(self.classes[label])} can be read; mend its files or "
+                    "remove the class."
                 )
         dropped = sum(map(len, self.parts.values())) - sum(map(len, left.values()))
         lines = [f"Left out, unreadable: {shown(name)} ({reason})" for name, reason in unreadable.items()]

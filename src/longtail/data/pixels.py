@@ -15,7 +15,7 @@ from longtail.data.reading import open_image
 
 
 class Pixels(ABC):
-    """The images of a part by index 0 .. N-1. A further form of data (table, archive) is a further subclass."""
+    """The images of a part by index 0 .. N-1. Other forms of data are further subclasses."""
 
     @property
     @abstractmethod
@@ -27,7 +27,7 @@ class Pixels(ABC):
 
     @abstractmethod
     def open(self, index: int) -> Image.Image:
-        """Image `index`, header read and nothing decoded; use it as a context manager. Raises UnreadableImage."""
+        """Image `index`, header read, nothing decoded, as a context manager. Raises UnreadableImage."""
 
     @abstractmethod
     def mark(self, index: int) -> str:
@@ -63,7 +63,7 @@ class InMemory(Pixels):
 
 @dataclass(frozen=True, eq=False)
 class Files(Pixels):
-    """Image files under a folder: `names` relative to `root`, their sizes in bytes, the size that all of them have."""
+    """Image files: `names` relative to `root`, their bytes, the (height, width) that all of them have."""
 
     root: Path
     names: tuple[str, ...]

@@ -46,13 +46,9 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if min(self.size) < 1:
-            raise LongtailError(
-                f"The image size must be at least 1 pixel, not {self.size[0]} x {self.size[1]}."
-            )
+            raise LongtailError(f"The image size must be at least 1 pixel, not {self.size[0]} x {self.size[1]}.")
         if self.interpolation.upper() not in Image.Resampling.__members__:
-            raise unknown(
-                "interpolation", self.interpolation, [name.lower() for name in Image.Resampling.__members__]
-            )
+            raise unknown("interpolation", self.interpolation, [name.lower() for name in Image.Resampling.__members__])
 
     @classmethod
     def native(cls, images: ImageSet) -> Preprocessing:
@@ -61,9 +57,7 @@ class Preprocessing:
         Raises LongtailError where the images have no common size.
         """
         if images.size is None:
-            raise LongtailError(
-                f"The images of {images.name} have different sizes; give one with --image-size."
-            )
+            raise LongtailError(f"The images of {images.name} have different sizes; give one with --image-size.")
         if images.kind == "cifar":
             return cls(images.size, CIFAR_MEAN, CIFAR_STD)
         return cls(images.size)
@@ -89,9 +83,7 @@ class Preprocessing:
 
     def description(self) -> dict[str, Any]:
         """Everything about it in JSON's types."""
-        return {
-            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()
-        }
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     def at(self, side: int) -> Preprocessing:
         """The same for square images of `side` pixels."""
@@ -125,9 +117,7 @@ class Preprocessing:
             resized = (max(cover_width, int(cover_height * width / height)), cover_height)
         else:
             resized = (cover_width, max(cover_height, int(cover_width * height / width)))
-        left, top = (
-            round((whole - cut) / 2) for whole, cut in zip(resized, reversed(self.size), strict=True)
-        )
+        left, top = (round((whole - cut) / 2) for whole, cut in zip(resized, reversed(self.size), strict=True))
         across, down = width / resized[0], height / resized[1]
         box = (left * across, top * down, (left + self.size[1]) * across, (top + self.size[0]) * down)
         box = (box[0], box[1], min(box[2], width), min(box[3], height))

@@ -1,10 +1,11 @@
-"""Reads one image safely: an allow-list of formats, a limit by the header, upright, RGB, or one reason why not.
+"""Reads one image safely: allowed formats, a limit by the header, upright, RGB, or one reason why not.
 
 Pillow's `LOAD_TRUNCATED_IMAGES` stays off: half a picture is an error, never a sample.
 """
 
 from __future__ import annotations
 
+import stat
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from longtail.errors import LongtailError
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
 PIXEL_LIMIT = 64_000_000  # by the header, before anything is decoded: a few bytes can claim a gigabyte
+_LIMIT = f"the limit is {PIXEL_LIMIT // 1_000_000} megapixels"
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -32,7 +34,7 @@ _UPRIGHT = {
 }
 
 
-class UnreadableImage(LongtailError):
+class UnreadableImage(LongtailError):  # noqa: N818  (a fact about a file)
     """One image cannot be read; `reason` says why in a few words ("image file is truncated")."""
 
     def __init__(self, reason: str, source: object = None) -> None:
@@ -40,22 +42,21 @@ class UnreadableImage(LongtailError):
         super().__init__(reason if source is None else f"{shown(str(source))}: {reason}.")
 
 
-class UnreadableImages(LongtailError):
+class UnreadableImages(LongtailError):  # noqa: N818
     """Every image of a part that cannot be read: `reasons` maps its identity to the reason."""
 
     NAMED = 20  # more names than a screen holds help nobody; `reasons` has them all
 
     def __init__(self, reasons: Mapping[str, str]) -> None:
         self.reasons = dict(reasons)
-        lines = [
-            f"  {shown(identity)}: {reason}" for identity, reason in list(self.reasons.items())[: self.NAMED]
-        ]
+        lines = [f"  {shown(identity)}: {reason}" for identity, reason in list(self.reasons.items())[: self.NAMED]]
         if len(self.reasons) > self.NAMED:
             lines.append(f"  and {len(self.reasons) - self.NAMED} more")
         many = f"{len(self.reasons)} images" if len(self.reasons) > 1 else "1 image"
         super().__init__(
-            f"{many} cannot be read; mend or remove the files, or leave them out by name with --bad-images drop:\n"
-            + "\n".join(lines)
+            "\n".join(
+                [f"{many} cannot be read; mend or remove them, or leave them out with --bad-images drop:", *lines]
+            )
         )
 
 
@@ -65,16 +66,13 @@ def open_image(source: Path | BinaryIO) -> Image.Image:
     Raises UnreadableImage for what is no image of `FORMATS`, or claims more than `PIXEL_LIMIT` pixels.
     """
     with _one_reason(source):
-        if isinstance(source, Path) and not source.is_file():
-            raise UnreadableImage("no such file" if not source.exists() else "not a file", source)
+        if isinstance(source, Path):
+            _check_file(source)
         image: Image.Image = Image.open(source, formats=FORMATS)
         width, height = image.size
         if width * height > PIXEL_LIMIT:
             image.close()
-            limit = PIXEL_LIMIT // 1_000_000
-            raise UnreadableImage(
-                f"too large ({width} x {height} pixels, the limit is {limit} megapixels)", source
-            )
+            raise UnreadableImage(f"too large ({width} x {height} pixels; {_LIMIT})")
         return image
 
 
@@ -84,19 +82,19 @@ def rgb(image: Image.Image) -> Image.Image:
     16-bit grey is scaled from 0..65535; numbers without a known range (floating point, 32 bits) are refused.
     Raises UnreadableImage where decoding fails or the file ends too soon.
     """
-    with _one_reason(), quiet():
+    with _one_reason(getattr(image, "filename", None) or None):
         image.load()
         return _as_rgb(upright(image))
 
 
 def read(path: Path) -> Image.Image:
     """The image at `path` as upright 8-bit RGB. Raises UnreadableImage with the path and the reason."""
-    with _one_reason(path), open_image(path) as image:
+    with open_image(path) as image:
         return rgb(image)
 
 
 def orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) to 8; damaged metadata count as upright, since the pixels are whole."""
+    """The EXIF orientation, 1 (upright) to 8; damaged metadata count as upright: the pixels are whole."""
     if image.format == "TIFF":
         return 1  # Pillow turns TIFF by itself
     try:
@@ -109,15 +107,6 @@ def upright(image: Image.Image) -> Image.Image:
     """The image turned the way its EXIF orientation asks for."""
     turn = _UPRIGHT.get(orientation(image))
     return image if turn is None else image.transpose(turn)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silences Pillow about metadata; a file that it reports as cut short is an error. Not for several threads."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.filterwarnings("error", message="(?i).*truncated")
-        yield
 
 
 def shown(name: str) -> str:
@@ -149,20 +138,43 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 @contextmanager
-def _one_reason(source: object = None) -> Iterator[None]:
+def _one_reason(source: object) -> Iterator[None]:
+    """Turns whatever Pillow raises into one reason; of its warnings only those of a file cut short count.
+
+    Several threads may be inside at a time: the warning filters that they restore out of order are all the same, as
+    long as the caller's are quiet too.
+    """
     try:
-        yield
-    except UnreadableImage as error:
-        raise UnreadableImage(error.reason, source) from error
-    except Exception as error:  # noqa: BLE001  (a decoder of foreign bytes may raise anything)
+        with quiet():
+            yield
+    except Exception as error:  # a decoder of foreign bytes may raise anything
         raise UnreadableImage(_reason(error), source) from error
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences Pillow's warnings about metadata and sizes, which are judged here; a file cut short stays an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", message="(?i).*truncated")
+        yield
+
+
+def _check_file(path: Path) -> None:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise UnreadableImage("not a file")
+    if status.st_size == 0:
+        raise UnreadableImage("empty file")
+
+
 def _reason(error: Exception) -> str:
+    if isinstance(error, UnreadableImage):
+        return error.reason
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     if isinstance(error, Image.DecompressionBombError):
-        return f"too large (the limit is {PIXEL_LIMIT // 1_000_000} megapixels)"
+        return f"too large ({_LIMIT})"
     if "truncated" in str(error).lower() or isinstance(error, EOFError):
         return "image file is truncated"
     if isinstance(error, OSError) and error.strerror:

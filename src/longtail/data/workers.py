@@ -1,4 +1,4 @@
-"""Decodes images in worker processes, or in this one; what comes out does not depend on how many there are."""
+"""Decodes images in worker processes or in this one: what comes out does not depend on how many there are."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Request(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """The answer: images, black where `unreadable` (index -> reason) has their index. Such a batch goes no further."""
+    """The answer. Images in `unreadable` (index -> reason) are black here, and the batch goes no further."""
 
     images: Tensor  # uint8 (B, 3, H, W)
     unreadable: dict[int, str]
@@ -48,9 +48,7 @@ class Decoder(Dataset[Decoded]):
     def __getitems__(self, request: Request) -> Decoded:
         images = torch.zeros(len(request.indices), 3, *self._preprocessing.size, dtype=torch.uint8)
         unreadable = {}
-        for row, (index, numbers) in enumerate(
-            zip(request.indices.tolist(), self._numbers(request), strict=True)
-        ):
+        for row, (index, numbers) in enumerate(zip(request.indices.tolist(), self._numbers(request), strict=True)):
             try:
                 images[row] = self._decode(index, numbers)
             except UnreadableImage as error:
@@ -66,14 +64,12 @@ class Decoder(Dataset[Decoded]):
     def _numbers(self, request: Request) -> list[list[float]]:
         wanted = 0 if self._augmentation is None else self._augmentation.numbers
         draws = request.key.draws(torch.as_tensor(request.positions))
-        numbers: list[list[float]] = draws.uniform(
-            torch.empty(len(request.positions), wanted), "image"
-        ).tolist()
+        numbers: list[list[float]] = draws.uniform(torch.empty(len(request.positions), wanted), "image").tolist()
         return numbers
 
 
 class Workers:
-    """`count` processes that answer requests in order and live from one pass to the next; 0 decodes in this process."""
+    """`count` processes that answer requests in order and outlive a pass; 0 decodes in this process."""
 
     def __init__(self, decoder: Decoder, count: int) -> None:
         self._decoder = decoder
@@ -112,13 +108,11 @@ class Workers:
                 generator=torch.Generator(),  # else a pass would advance torch's global one
             )
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # of fork beside torch's threads: workers use none
+            warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside torch's threads: workers use none
             return iter(self._loader)
 
 
-def _unchanged(answer: Decoded) -> Decoded:
+def _unchanged(answer: Any) -> Any:
     return answer
 
 

@@ -73,7 +73,9 @@ def load(folder: str | Path) -> Run:
     return Run(files)
 
 
-def save_model(classifier: Classifier, architecture: Architecture, preprocessing: Preprocessing, folder: RunFolder) -> None:
+def save_model(
+    classifier: Classifier, architecture: Architecture, preprocessing: Preprocessing, folder: RunFolder
+) -> None:
     """Write weights, architecture and preprocessing, so that `load` finds the same classifier."""
     from safetensors.torch import save_file
 

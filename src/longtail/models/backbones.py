@@ -103,14 +103,10 @@ def load_tensors(backbone: nn.Module, tensors: dict[str, Tensor], source: str) -
     """Give a backbone tensors by name; those of a classifier on top of it are left out, nothing else may differ."""
     own = backbone.state_dict()
     inside = {
-        name.removeprefix("backbone."): tensor
-        for name, tensor in tensors.items()
-        if name.startswith("backbone.")
+        name.removeprefix("backbone."): tensor for name, tensor in tensors.items() if name.startswith("backbone.")
     }
     tensors = inside or tensors
-    foreign = [
-        name for name in tensors if name not in own and not name.startswith(_classifier_prefixes(backbone))
-    ]
+    foreign = [name for name in tensors if name not in own and not name.startswith(_classifier_prefixes(backbone))]
     missing = [name for name in own if name not in tensors and not name.endswith("num_batches_tracked")]
     shaped = [name for name in own if name in tensors and own[name].shape != tensors[name].shape]
     for names, what in ((missing, "lacks"), (foreign, "holds an unknown"), (shaped, "has another shape of")):

@@ -66,9 +66,10 @@ class DisAlign(Head):
         paper: scores_j = c (a_j z_j + b_j) + (1 - c) z_j
         code:  scores_j = (1 + c a_j) z_j + c b_j
 
-    z_j = q . w_j + o_j are the base's scores, and c = sigmoid(v . f + u) is one number per sample. Both forms are
-    one family, a_paper = 1 + a_code, with different beginnings: a is 1 in both, so that the paper's form begins at
-    z, the published code's at (1 + c) z. b and u begin at 0, v at 0.1. With r_j = a_j - 1 (paper) or a_j (code):
+    z_j = q . w_j + o_j are the base's scores, and c = sigmoid(v . f + u) is one number per sample. Both forms
+    are one family, a_paper = 1 + a_code, with different beginnings: a is 1 in both, so that the paper's form
+    begins at z, the published code's at (1 + c) z. b and u begin at 0, v at 0.1. With r_j = a_j - 1 (paper)
+    or a_j (code):
 
         scores_j = [q, c q, c] . [w_j, r_j w_j, r_j o_j + b_j] + o_j
 

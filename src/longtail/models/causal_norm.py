@@ -20,8 +20,8 @@ class CausalNorm(WeightedHead):
         scores_j = tau/K sum_k  u(f^k) . w_j^k / (|w_j^k| + gamma)
         logits_j = tau/K sum_k [u(f^k) - alpha cos(f^k, d^k) u(d^k)] . w_j^k / (|w_j^k| + gamma)
 
-    d is where the training features move: d <- momentum d + batch mean, without a factor 1 - momentum, since only
-    its direction matters. It changes in `observe` alone. Trained with plain cross-entropy.
+    d is where the training features move: d <- momentum d + batch mean, without a factor 1 - momentum, since
+    only its direction matters. It changes in `observe` alone. Trained with plain cross-entropy.
 
     Args:
         features: D, a multiple of `parts`.
@@ -29,8 +29,8 @@ class CausalNorm(WeightedHead):
         parts: K.
         tau: scale of the scores.
         gamma: added to the length of each weight, above 0.
-        alpha: how much of the common direction is taken away. Published: 3 (ImageNet-LT, Places-LT, iNaturalist),
-            1.5 (CIFAR-100), 1 (CIFAR-10).
+        alpha: how much of the common direction is taken away. Published: 3 on ImageNet-LT, Places-LT
+            and iNaturalist, 1.5 on CIFAR-100, 1 on CIFAR-10.
         momentum: of the common direction. Published: 0.9 on CIFAR, 1 - 0.1 min(50 lr, 1) elsewhere.
         generator: source of the first weights, uniform on +-1/sqrt(D); torch's global one where None.
 
@@ -54,9 +54,7 @@ class CausalNorm(WeightedHead):
         generator: torch.Generator | None = None,
     ) -> None:
         if features % parts:
-            raise LongtailError(
-                f"Causal norm cannot cut {features} features into {parts} equal parts; choose another `parts`."
-            )
+            raise LongtailError(f"Causal norm cannot cut {features} features into {parts} equal parts.")
         super().__init__(features, classes)
         self.parts, self.tau, self.gamma, self.alpha, self.momentum = parts, tau, gamma, alpha, momentum
         self.register_buffer("direction", torch.zeros(features))
@@ -75,7 +73,8 @@ class CausalNorm(WeightedHead):
     def anchors(self) -> Tensor:
         """Every part of the weights, a little shorter than 1, (C, D)."""
         parts = at_least_float32(self._cut(self.weight))
-        return (parts / (parts.norm(dim=-1, keepdim=True) + self.gamma)).flatten(-2)
+        lengths: Tensor = parts.norm(dim=-1, keepdim=True)
+        return (parts / (lengths + self.gamma)).flatten(-2)
 
     @torch.no_grad()
     def observe(self, features: Tensor) -> None:
@@ -89,7 +88,7 @@ class CausalNorm(WeightedHead):
 
     def _cut(self, vectors: Tensor) -> Tensor:
         """(..., D) to (..., K, D/K)."""
-        return vectors.unflatten(-1, (self.parts, -1))
+        return vectors.reshape(*vectors.shape[:-1], self.parts, -1)
 
     def _joined(self, parts: Tensor) -> Tensor:
         """(..., K, D/K) to (..., D), at the scale of the scores."""

@@ -15,8 +15,8 @@ NORM_FLOOR = 1e-12
 class Head(nn.Module, ABC):
     """Features (B, D) to scores (B, C): scores = queries(features) @ anchors().T + offsets().
 
-    A head is its three parts; `forward` and `logits` are written here once. Whatever works on the parts, such as
-    a loss in chunks of classes or a picture of the anchors, works on every head.
+    A head is its three parts; `forward` and `logits` are written here once. Whatever works on the parts, such
+    as a loss in chunks of classes or a picture of the anchors, works on every head.
 
     Args:
         features: D, the length of a feature.
@@ -86,7 +86,8 @@ def at_least_float32(numbers: Tensor) -> Tensor:
 def unit(vectors: Tensor) -> Tensor:
     """Vectors (..., D) at length 1, at least float32; a zero vector stays zero and gets gradient zero.
 
-    Published code divides by max(norm, 1e-12), which gives a zero feature a gradient of 1e12: infinite in float16.
+    Published code divides by max(norm, 1e-12), which gives a zero feature a gradient of 1e12: infinite in
+    float16.
     """
     vectors = at_least_float32(vectors)
     norms = vectors.norm(dim=-1, keepdim=True)

@@ -24,7 +24,8 @@ def build(description: Mapping[str, Any], features: int, classes: int) -> Head:
     """The head that gave this description (`Head.description()`), with fresh weights.
 
     Args:
-        description: the kind, its numbers, and the description of the base where a head stands around another.
+        description: the kind, its numbers, and the description of the base where a head stands around
+        another.
         features: D.
         classes: C.
 
@@ -43,4 +44,6 @@ def build(description: Mapping[str, Any], features: int, classes: int) -> Head:
             return _WEIGHTED[kind](features, classes, **numbers)
         return _AROUND_A_BASE[kind](build(numbers.pop("base"), features, classes), **numbers)
     except (TypeError, KeyError) as error:
-        raise LongtailError(f"The description {dict(description)} does not fit a {kind} head: {error}.") from error
+        raise LongtailError(
+            f"The description {dict(description)} does not fit a {kind} head: {error}."
+        ) from error

@@ -19,9 +19,7 @@ class ResNet32(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(_conv3x3(3, 16), nn.BatchNorm2d(16), nn.ReLU())
-        self.groups = nn.Sequential(
-            _group(16, 16, stride=1), _group(16, 32, stride=2), _group(32, 64, stride=2)
-        )
+        self.groups = nn.Sequential(_group(16, 16, stride=1), _group(16, 32, stride=2), _group(32, 64, stride=2))
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)

@@ -39,7 +39,8 @@ class WeightedHead(Head, ABC):
 class Linear(WeightedHead):
     """Scores W f + b, as in torch.nn.Linear.
 
-    Weights begin Kaiming-normal as in the published CIFAR networks, the bias uniform on +-1/sqrt(D) as in PyTorch.
+    Weights begin Kaiming-normal as in the published CIFAR networks, the bias uniform on +-1/sqrt(D) as in
+    PyTorch.
 
     Args:
         features: D.
@@ -80,9 +81,9 @@ class Cosine(WeightedHead):
 
         scores_j = cos(f, w_j), within -1 and 1;    logits_j = scale scores_j
 
-    How much a loss enlarges the cosines is the loss's own step. `scale` makes probabilities of them: bare cosines
-    of 10 classes cannot give one class more than 0.45. Weights begin uniform on (-1, 1) at unit length, and only
-    their directions count.
+    How much a loss enlarges the cosines is the loss's own step. `scale` makes probabilities of them: bare
+    cosines of 10 classes cannot give one class more than 0.45. Weights begin uniform on (-1, 1) at unit
+    length, and only their directions count.
 
     Args:
         features: D.

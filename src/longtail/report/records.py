@@ -84,8 +84,10 @@ class RunRecord:
     @property
     def class_accuracy(self) -> NDArray[np.float64]:
         """Of every class, (C,), NaN where it was not measured."""
-        rows = self.metrics["per_class"] if self.metrics else []
-        return np.array([np.nan if row["accuracy"] is None else row["accuracy"] for row in rows])
+        if self.metrics is None:
+            return np.full(len(self.classes), np.nan)
+        shares = [row["accuracy"] for row in self.metrics["per_class"]]
+        return np.array(shares, dtype=np.float64)  # None becomes NaN
 
 
 @dataclass(frozen=True)

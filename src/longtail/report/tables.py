@@ -14,9 +14,9 @@ from longtail.report.records import RunRecord, StudyRecord
 from longtail.report.words import MISSING, counted, difference, group_range, listed, number, parameters, plain
 
 HEADLINE = tuple(
-    METRICS[name]
-    for name in ("accuracy", "many", "medium", "few", "worst_class", "expected_calibration_error")
+    METRICS[name] for name in ("accuracy", "many", "medium", "few", "worst_class", "expected_calibration_error")
 )
+MOST_CHANGED = 5
 Tone = Literal["better", "worse", "even"]
 
 
@@ -75,6 +75,16 @@ def class_table(run: RunRecord) -> Table:
     return Table(columns, tuple(_class_row(row) for row in ordered), provenance((run,)))
 
 
+def gains_table(study: StudyRecord, recipe: str) -> Table:
+    """The classes that gain most against the baseline."""
+    return _changes_table(study, recipe, 1)
+
+
+def losses_table(study: StudyRecord, recipe: str) -> Table:
+    """The classes that lose most against the baseline."""
+    return _changes_table(study, recipe, -1)
+
+
 def provenance(runs: Sequence[RunRecord]) -> tuple[str, ...]:
     """What a number needs beside it: seeds, split, parameters, protocol, test images."""
     seeds = sorted({run.seed for run in runs})
@@ -97,11 +107,22 @@ def epochs_in_words(run: RunRecord) -> str:
 def groups_in_words(run: RunRecord) -> str:
     """Where the shot groups end and how many classes each has."""
     groups = run.groups
-    return "; ".join(
-        f"{group}: {group_range(group, run.borders)} training images"
-        f" ({counted(groups.count(group), 'class', 'classes')})"
+    many, *others = (
+        f"{group_range(group, run.borders)} ({counted(groups.count(group), 'class', 'classes')})"
         for group in SHOT_GROUPS
     )
+    return f"many: {many.replace(' (', ' training images (')}, medium: {others[0]}, few: {others[1]}"
+
+
+def metric_cell(runs: Sequence[RunRecord], baseline: Sequence[RunRecord] | None, metric: Metric) -> Cell:
+    """Mean of a metric over runs, its spread, and the difference to the baseline's mean."""
+    values = _values(runs, metric)
+    spread = f"± {number(float(np.std(values, ddof=1)), metric)}" if len(values) > 1 else ""
+    change = change_of(runs, baseline, metric) if baseline else None
+    if change is None:
+        return Cell(number(mean_of(runs, metric), metric), spread)
+    shown = difference(change, metric)
+    return Cell(number(mean_of(runs, metric), metric), spread, shown, _tone(shown, metric))
 
 
 def mean_of(runs: Sequence[RunRecord], metric: Metric) -> float | None:
@@ -126,23 +147,32 @@ def _headline_table(runs: Sequence[RunRecord], rows: tuple[tuple[Cell, ...], ...
         reading.append("Means over the seeds, ± standard deviation.")
     if len(rows) > 1:
         reading.append(f"Differences to {plain(runs[0].recipe)} in points.")
-    return Table(
-        columns, rows, (" ".join(reading), f"Groups: {groups_in_words(runs[0])}.", *provenance(runs))
-    )
+    return Table(columns, rows, (" ".join(reading), f"Groups: {groups_in_words(runs[0])}.", *provenance(runs)))
 
 
 def _recipe_row(runs: Sequence[RunRecord], baseline: Sequence[RunRecord] | None) -> tuple[Cell, ...]:
-    return (Cell(plain(runs[0].recipe)), *(_metric_cell(runs, baseline, metric) for metric in HEADLINE))
+    return (Cell(plain(runs[0].recipe)), *(metric_cell(runs, baseline, metric) for metric in HEADLINE))
 
 
-def _metric_cell(runs: Sequence[RunRecord], baseline: Sequence[RunRecord] | None, metric: Metric) -> Cell:
-    values = _values(runs, metric)
-    spread = f"± {number(float(np.std(values, ddof=1)), metric)}" if len(values) > 1 else ""
-    change = change_of(runs, baseline, metric) if baseline else None
-    if change is None:
-        return Cell(number(mean_of(runs, metric), metric), spread)
-    shown = difference(change, metric)
-    return Cell(number(mean_of(runs, metric), metric), spread, shown, _tone(shown, metric))
+def _changes_table(study: StudyRecord, recipe: str, sign: int) -> Table:
+    """The first `MOST_CHANGED` classes whose change has this sign, the largest change first."""
+    run, metric = study.runs[0], METRICS["accuracy"]
+    before, after = study.class_accuracy(study.recipes[0]), study.class_accuracy(recipe)
+    change = sign * (after - before)
+    order = [index for index in np.argsort(-change, kind="stable") if change[index] > 0][:MOST_CHANGED]
+    columns = (
+        Column("Class", numeric=False),
+        Column("Training images"),
+        Column(plain(study.recipes[0], 20)),
+        Column(plain(recipe, 20)),
+    )
+    rows = []
+    for index in order:
+        shown = difference(after[index] - before[index], metric)
+        name, images = plain(run.classes[index], 32), f"{run.counts.per_class[index]:,}"
+        changed = Cell(number(after[index], metric), change=shown, tone=_tone(shown, metric))
+        rows.append((Cell(name), Cell(images), Cell(number(before[index], metric)), changed))
+    return Table(columns, tuple(rows), ())
 
 
 def _tone(shown: str, metric: Metric) -> Tone:

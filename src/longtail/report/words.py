@@ -107,9 +107,7 @@ def group_range(group: ShotGroup, borders: ShotBorders) -> str:
     largest_medium, smallest_medium = math.floor(borders.many_above), math.ceil(borders.few_below)
     if group == "many":
         return f"{largest_medium + 1} or more"
-    return (
-        f"{smallest_medium} to {largest_medium}" if group == "medium" else f"{smallest_medium - 1} or fewer"
-    )
+    return f"{smallest_medium} to {largest_medium}" if group == "medium" else f"{smallest_medium - 1} or fewer"
 
 
 def _is_hidden(letter: str) -> bool:

@@ -1,4 +1,4 @@
-"""Drawing classes by probability in constant time: the alias method."""
+"""Drawing a class by its probability in constant time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 
 def draw(probability: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The class of each uniform number in [0, 1), (B,), by Walker's alias method (1977).
+    """The class of each uniform number, (B,), by the alias method (Walker, 1977).
 
     Args:
         probability: of each class, (C,), sum 1.
-        uniform: (B,).
+        uniform: (B,), in [0, 1).
 
     >>> draw(np.array([0.25, 0.75]), np.array([0.1, 0.3, 0.9])).tolist()
     [0, 1, 1]
@@ -26,16 +26,16 @@ def draw(probability: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDAr
 
 @lru_cache(maxsize=16)
 def _table(probability: bytes) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Vose's construction (1991): each column holds its own class up to `accepted`, and one other above."""
+    """Of each class's column, 1 / C wide: the share it keeps, the class that has the rest (Vose, 1991)."""
     accepted = np.frombuffer(probability) * (len(probability) // 8)
     alias = np.arange(len(accepted))
-    low = np.flatnonzero(accepted < 1).tolist()
-    high = np.flatnonzero(accepted >= 1).tolist()
-    while low and high:
-        poor, rich = low.pop(), high[-1]
-        alias[poor] = rich
-        accepted[rich] -= 1 - accepted[poor]
-        if accepted[rich] < 1:
-            low.append(high.pop())
-    accepted[low + high] = 1  # what is left differs from 1 by rounding
+    poor = np.flatnonzero(accepted < 1).tolist()
+    rich = np.flatnonzero(accepted >= 1).tolist()
+    while poor and rich:
+        taker, giver = poor.pop(), rich[-1]
+        alias[taker] = giver
+        accepted[giver] -= 1 - accepted[taker]
+        if accepted[giver] < 1:
+            poor.append(rich.pop())
+    accepted[poor + rich] = 1  # they differ from 1 by rounding alone
     return accepted, alias

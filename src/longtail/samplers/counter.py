@@ -1,4 +1,4 @@
-"""Random numbers of many positions at once, in numpy: a counter hash, without a state."""
+"""Random numbers for many positions at once, in numpy: a counter hash, without a state."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from longtail.draws import Key
 
 Words = NDArray[np.uint64]
 
-# 2^64 / golden ratio, the increment of splitmix64.
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
 
 
 def words(key: Key, counters: Words) -> Words:
-    """64 random bits for each counter: splitmix64 (Steele, Lea and Flood, 2014) begun at the key, read anywhere."""
-    return mixed(np.array([key.value], np.uint64), counters)
+    """64 random bits for each counter: splitmix64 (Steele, Lea and Flood, 2014), read at any place."""
+    return hashed(np.array([key.value], np.uint64), counters)
 
 
-def mixed(starts: Words, counters: Words) -> Words:
-    """64 random bits for each pair of a start and a counter (the arrays broadcast)."""
+def uniforms(key: Key, counters: Words) -> NDArray[np.float64]:
+    """Uniform on [0, 1), 53 bits, one number for each counter."""
+    return (words(key, counters) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def hashed(starts: Words, counters: Words) -> Words:
+    """64 random bits for each pair of a start and a counter; the arrays broadcast."""
     bits = starts + (counters + np.uint64(1)) * _GOLDEN
     bits ^= bits >> np.uint64(30)
     bits *= np.uint64(0xBF58476D1CE4E5B9)
@@ -27,8 +31,3 @@ def mixed(starts: Words, counters: Words) -> Words:
     bits *= np.uint64(0x94D049BB133111EB)
     bits ^= bits >> np.uint64(31)
     return bits
-
-
-def uniforms(key: Key, counters: Words) -> NDArray[np.float64]:
-    """Uniform on [0, 1), 53 bits, one number for each counter."""
-    return (words(key, counters) >> np.uint64(11)) * 2.0**-53

@@ -1,10 +1,10 @@
-"""Which image comes next: every image once, by class, or classes in turn."""
+"""Three ways through an epoch: every image once, draws by class, classes in turn."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,79 +16,73 @@ from longtail.samplers.counter import uniforms, words
 from longtail.samplers.index import LabelIndex
 from longtail.samplers.orders import shuffled
 
+Indices = NDArray[np.int64]
 Probability = NDArray[np.float64]
 
 
 class Sampling(ABC):
-    """A rule for the order of an epoch; the image at a position depends on (key, epoch, position) and nothing else.
+    """The order of an epoch, as a rule: an image is a function of (key, epoch, position) and of nothing else.
 
-    So an epoch can be read from any position on, in slices for any number of processes, and drawn again.
+    So an epoch can be read from any position on, again, and in slices by any number of processes.
     """
-
-    name: str
 
     @abstractmethod
     def class_probability(self, counts: ClassCounts, epoch: int, epochs: int) -> Probability | None:
-        """Probability (C,) that a draw in this epoch is of each class; None where every image comes once.
+        """Probability (C,) that a draw is of each class; None where every image comes once.
 
         Args:
             counts: training images per class.
             epoch: counted from 0.
-            epochs: epochs in all.
+            epochs: how many there are.
         """
 
     @abstractmethod
-    def indices(
-        self, index: LabelIndex, key: Key, epoch: int, epochs: int, positions: ArrayLike
-    ) -> NDArray[np.int64]:
+    def indices(self, index: LabelIndex, key: Key, epoch: int, epochs: int, positions: ArrayLike) -> Indices:
         """The images at `positions` (B,) of the epoch's order, (B,), as indices into the data.
 
-        About 64k positions at a time are the fastest; any number will do.
+        Any positions will do, also beyond the number of images; some 64k at a time are fastest.
         """
 
-    def __str__(self) -> str:
-        return self.name
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EveryImageOnce(Sampling):
-    """Each epoch is a new random order of the images; beyond its end the next order begins."""
+    """The images in a new random order each epoch, and in another one beyond its end."""
 
-    name: str = "instance"
+    def __repr__(self) -> str:
+        return "instance()"
 
     def class_probability(self, counts: ClassCounts, epoch: int, epochs: int) -> None:
-        """No probability: every image comes once."""
+        """None: nothing is drawn."""
         return
 
-    def indices(
-        self, index: LabelIndex, key: Key, epoch: int, epochs: int, positions: ArrayLike
-    ) -> NDArray[np.int64]:
-        """The images at `positions` (B,) of a shuffled list."""
+    def indices(self, index: LabelIndex, key: Key, epoch: int, epochs: int, positions: ArrayLike) -> Indices:
+        """The images at `positions` (B,) of the shuffled list."""
         images = np.array([len(index)], np.uint64)
         turns, places = np.divmod(np.asarray(positions, np.uint64), images)
         return shuffled(places, images, words(key.at("order", epoch), turns)).astype(np.int64)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ByClass(Sampling):
-    """Draws with replacement: first the class, by its probability, then an image of it, all alike.
+    """Draws with replacement: first a class by its probability, then an image of it, all alike.
 
     Args:
-        name: what a report calls the rule.
-        weigh: (counts, epoch, epochs) to a number (C,) in proportion to the probability of each class.
+        name: what `repr` and reports call the rule.
+        weigh: (counts, epoch, epochs) to numbers (C,) in proportion to the probability of each class.
     """
 
     name: str
-    weigh: Callable[[ClassCounts, int, int], Probability] = field(repr=False)
+    weigh: Callable[[ClassCounts, int, int], Probability]
+
+    def __repr__(self) -> str:
+        return self.name
 
     def class_probability(self, counts: ClassCounts, epoch: int, epochs: int) -> Probability:
-        """The rule's numbers, brought to the sum 1, (C,)."""
-        weights = np.asarray(self.weigh(counts, epoch, epochs), np.float64)
-        return weights / weights.sum()
+        """The rule's numbers, of sum 1, (C,)."""
+        weights = self.weigh(counts, epoch, epochs)
+        return np.asarray(weights / weights.sum(), np.float64)
 
-    def indices(
-        self, index: LabelIndex, key: Key, epoch: int, epochs: int, positions: ArrayLike
-    ) -> NDArray[np.int64]:
+    def indices(self, index: LabelIndex, key: Key, epoch: int, epochs: int, positions: ArrayLike) -> Indices:
         """The images drawn at `positions` (B,)."""
         counters = np.asarray(positions, np.uint64)
         probability = self.class_probability(index.counts, epoch, epochs)
@@ -97,36 +91,33 @@ class ByClass(Sampling):
         return index.images(classes, places.astype(np.int64))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ClassAware(Sampling):
-    """Classes in turn, `per_class` successive images of each (Shen, Lin and Huang, ECCV 2016, section 3).
+    """Classes in turn, `per_class` successive images of each (Shen, Lin and Huang, ECCV 2016).
 
-    The list of classes is shuffled anew on every pass. Each class deals its own images from a shuffled list,
-    and shuffles it anew when it is used up. A pass visits each class once, so the p-th position belongs to
-    the visit p // per_class, that to the pass visit // C, and the class has dealt pass x per_class images
-    before: no walk through the epoch is needed. Lists begin anew each epoch (in published code they go on).
+    Each pass goes through the classes in a new random order, and each class deals its images from a shuffled
+    list that is shuffled anew when it is used up. Since a pass visits every class once, position p belongs to
+    visit v = p // per_class, to pass v // C, and the class has dealt pass x per_class images before: nobody
+    needs to walk through the epoch. The lists begin anew with each epoch; in published code they go on.
     """
 
-    per_class: int = 4
+    per_class: int
 
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """What a report calls the rule."""
+    def __repr__(self) -> str:
         return f"class_aware(per_class={self.per_class})"
 
     def class_probability(self, counts: ClassCounts, epoch: int, epochs: int) -> Probability:
-        """The same for every class, (C,): exactly so over a pass."""
+        """All alike, (C,): exactly so over a pass."""
         return np.full(len(counts), 1 / len(counts))
 
-    def indices(
-        self, index: LabelIndex, key: Key, epoch: int, epochs: int, positions: ArrayLike
-    ) -> NDArray[np.int64]:
+    def indices(self, index: LabelIndex, key: Key, epoch: int, epochs: int, positions: ArrayLike) -> Indices:
         """The images dealt at `positions` (B,)."""
+        per_class = np.uint64(self.per_class)
         total = np.array([len(index.sizes)], np.uint64)
-        visits, successive = np.divmod(np.asarray(positions, np.uint64), np.uint64(self.per_class))
-        passes, slots = np.divmod(visits, total)
-        classes = shuffled(slots, total, words(key.at("classes", epoch), passes))
+        visits, successive = np.divmod(np.asarray(positions, np.uint64), per_class)
+        passes, turns = np.divmod(visits, total)
+        classes = shuffled(turns, total, words(key.at("classes", epoch), passes))
         sizes = index.sizes.astype(np.uint64)[classes]
-        rounds, places = np.divmod(passes * np.uint64(self.per_class) + successive, sizes)
-        starts = words(key.at("images", epoch), rounds * total + classes)
+        lists, places = np.divmod(passes * per_class + successive, sizes)
+        starts = words(key.at("images", epoch), lists * total + classes)
         return index.images(classes.astype(np.int64), shuffled(places, sizes, starts).astype(np.int64))

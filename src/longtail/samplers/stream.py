@@ -13,32 +13,35 @@ from longtail.errors import LongtailError
 from longtail.samplers.index import LabelIndex
 from longtail.samplers.sampling import Sampling
 
-# Positions drawn at a time. Fewer wait for memory at every draw, more fall out of the cache.
-_BLOCK = 1 << 16
+_BLOCK = 1 << 16  # positions drawn at a time: fewer wait for memory, more fall out of the cache
 
 
 class LongTailSampler(Sampler[int]):
-    """Indices for any DataLoader: `DataLoader(data, sampler=LongTailSampler(labels, cben(), seed=0, epochs=30))`.
+    """Indices for any DataLoader: `DataLoader(data, sampler=LongTailSampler(labels, cben(), epochs=30))`.
 
-    Call `set_epoch` before each epoch. All epochs are one stream of epochs x length draws, and rank r of W
-    yields positions r, r + W, r + 2 W, ... of an epoch, so that the ranks together draw what one process
-    draws; with a length that W does not divide, the first ranks draw one more. The whole state is one
-    integer, `start`.
+    Call `set_epoch` before each epoch. Rank r of W yields positions r, r + W, r + 2W, ... of the epoch: the
+    ranks together draw exactly what one process draws. (Where W does not divide the length, the first ranks
+    draw one more; give a length that it divides if they must keep step.) The whole state is one integer,
+    `start`.
 
     Args:
-        labels: class of each image (N,), or their `LabelIndex`. sampling: the rule. seed: of the draws.
-        epochs: epochs in all, which progressive rules look at. rank: of this process, from 0. world_size:
-        number of processes, W. start: draws of all ranks before an interruption: epochs done x length + steps
-        done x batch size x W. Whatever
-            lies before is left out.
-        length: draws an epoch, of all ranks; one for every image where None.
+        labels: class index of each image, (N,), or their `LabelIndex`.
+        sampling: the rule.
+        epochs: how many there are, for rules that change over them.
+        seed: of the draws.
+        rank: of this process, counted from 0.
+        world_size: number of processes, W.
+        start: draws to leave out, of all ranks and epochs: epochs done x length + steps done x batch size x
+        W.
+        length: draws an epoch, of all ranks; as many as there are images where None.
 
-    Raises LongtailError for a rank outside the world, or fewer than one epoch or draw.
+    Raises:
+        LongtailError: a rank outside the world, no epoch, no draw, or a start below 0.
 
     >>> from longtail.samplers import class_balanced
-    >>> whole = LongTailSampler([0, 0, 0, 1], class_balanced(), seed=0, epochs=2)
-    >>> later = LongTailSampler([0, 0, 0, 1], class_balanced(), seed=0, epochs=2, start=3)
-    >>> list(whole)[3:] == list(later)
+    >>> whole = LongTailSampler([0, 0, 0, 1], class_balanced(), epochs=2)
+    >>> resumed = LongTailSampler([0, 0, 0, 1], class_balanced(), epochs=2, start=3)
+    >>> list(whole)[3:] == list(resumed)
     True
     """
 
@@ -57,14 +60,14 @@ class LongTailSampler(Sampler[int]):
         self.index = labels if isinstance(labels, LabelIndex) else LabelIndex.of(labels)
         self.length = len(self.index) if length is None else length
         if not 0 <= rank < world_size:
-            raise LongtailError(f"Rank {rank} is outside a world of {world_size}; ranks count from 0.")
+            raise LongtailError(f"Rank {rank} is outside a world of {world_size} processes; ranks count from 0.")
         if epochs < 1 or self.length < 1 or start < 0:
             raise LongtailError(
-                f"Sampling needs at least one epoch and one draw, from a start of 0 or more; "
-                f"not epochs {epochs}, length {self.length}, start {start}."
+                "Sampling needs at least 1 epoch of at least 1 draw, and a start of at least 0; "
+                f"not {epochs} epochs of {self.length} draws from {start}."
             )
         self.sampling = sampling
-        self.key = Key.of_seed(seed)
+        self.key = Key.of_seed(seed).at("sampler")
         self.epochs, self.rank, self.world_size, self.start = epochs, rank, world_size, start
         self.epoch = start // self.length
 
@@ -80,9 +83,9 @@ class LongTailSampler(Sampler[int]):
             yield from self.sampling.indices(self.index, self.key, self.epoch, self.epochs, places).tolist()
 
     def __len__(self) -> int:
-        """Draws of this rank that are left in this epoch."""
+        """Draws of this rank that this epoch still has."""
         return len(self._positions())
 
     def _positions(self) -> range:
         done = min(max(self.start - self.epoch * self.length, 0), self.length)
-        return range(self.length)[done:][self.rank :: self.world_size]
+        return range(done + self.rank, self.length, self.world_size)

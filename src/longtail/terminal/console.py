@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 
 from rich.console import Console
+from rich.text import Text
 from rich.theme import Theme
+
+from longtail.text import plain
 
 PLAIN_WIDTH = 110
 """Columns where the output is no terminal and so has no width of its own."""
@@ -49,3 +52,11 @@ def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else PLAIN_WIDTH
     return PipeConsole(stderr=stderr, theme=THEME, markup=False, highlight=False, emoji=False, width=width)
+
+
+def show_error(message: str, console: Console) -> None:
+    """A sentence, and perhaps a list below it."""
+    first, *rest = message.splitlines() or [""]
+    console.print(Text("Error: ", style="error") + Text(plain(first)), soft_wrap=not console.is_terminal)
+    for line in rest:
+        console.print(plain(line), soft_wrap=True)

@@ -11,7 +11,7 @@ from rich.progress import Task as Row
 from rich.text import Text
 
 from longtail.terminal.console import error_console
-from longtail.text import duration, printable
+from longtail.text import duration, plain
 from longtail.watching import Task, Watcher
 
 QUIET_SECONDS = 15.0
@@ -30,11 +30,11 @@ class Terminal(Watcher):
 
     def say(self, line: str) -> None:
         """Print one line; it stays above the bars."""
-        self.console.print(printable(line), soft_wrap=not self.console.is_terminal)
+        self.console.print(plain(line), soft_wrap=not self.console.is_terminal)
 
     def task(self, name: str, total: int, unit: str) -> Task:
         """A bar on a terminal, a line now and then elsewhere."""
-        work = _Work(printable(name), total, unit)
+        work = _Work(plain(name), total, unit)
         return _BarTask(self, work) if self.console.is_terminal else _LineTask(self, work)
 
     def _raise_bar(self, work: _Work) -> TaskID:

@@ -1,0 +1,1 @@
+"""Stages, recipes, the one loop, and the whole job."""

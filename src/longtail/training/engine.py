@@ -56,9 +56,7 @@ def choose_engine(device: str = "auto") -> Engine:
         torch.empty(1, device=chosen)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise LongtailError(
-            f"Device {device!r} cannot be used here ({reason}); use --device auto or cpu."
-        ) from None
+        raise LongtailError(f"Device {device!r} cannot be used here ({reason}); use --device auto or cpu.") from None
     if chosen.type == "cuda":
         return Engine(chosen, torch.bfloat16, torch.cuda.get_device_name(chosen))
     if chosen.type == "cpu" and _cpu_has_bfloat16():

@@ -83,6 +83,8 @@ def prepare(data: str | Path | None, watcher: Watcher, wishes: Wishes) -> ImageS
         validation=wishes.get("val"),
         watcher=watcher,
     )
+    for line in images.notes:
+        watcher.say(line)
     if images.unreadable:
         images = without_bad(images, UnreadableImages(images.unreadable), watcher, wishes)
     return images
@@ -98,9 +100,7 @@ def without_bad(images: ImageSet, found: UnreadableImages, watcher: Watcher, wis
     return left
 
 
-def train_into(
-    path: Path, images: ImageSet, recipe: str, seed: int, watcher: Watcher, wishes: Wishes
-) -> Trained:
+def train_into(path: Path, images: ImageSet, recipe: str, seed: int, watcher: Watcher, wishes: Wishes) -> Trained:
     """Train one classifier into an empty folder, test it, and write its page."""
     from longtail.report.page import write_run_page
 

@@ -138,4 +138,3 @@ def _workers(images: ImageSet, wished: int | None) -> int:
     if wished is not None:
         return wished
     return min(8, os.cpu_count() or 1) if images.kind == "photographs" else 0
-

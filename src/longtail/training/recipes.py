@@ -27,7 +27,7 @@ def ce(counts: ClassCounts, setting: Setting) -> Recipe:
 
     One stage: linear head, every image once an epoch, no mixing. The baseline of all four papers.
     """
-    return Recipe(head=Linear, stages=(_first_stage(setting, losses.cross_entropy(counts)),))
+    return Recipe(head=Linear, stages=(_first_stage(setting, losses.cross_entropy()),))
 
 
 def gcl(counts: ClassCounts, setting: Setting) -> Recipe:
@@ -47,7 +47,7 @@ def gcl(counts: ClassCounts, setting: Setting) -> Recipe:
     representation = _first_stage(setting, losses.gcl(counts), mixing=mixup(setting.mixup))
     classifier = Stage(
         name="classifier re-training",
-        objective=losses.gcl(counts, scale=20, amplitude=0.5, target_margin=0.1, focal=1.0),
+        objective=losses.gcl(counts, scale=20, amplitude=0.5, target_margin=0.1, focus=losses.Focus(1.0)),
         epochs=epochs,
         batch_size=setting.batch_size,
         lr=0.02 * setting.lr,

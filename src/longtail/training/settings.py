@@ -62,7 +62,7 @@ CIFAR = Setting(
 DIGITS = replace(
     CIFAR,
     source="CIFAR's numbers; 8 x 8 digits are moved by one pixel and never mirrored",
-    epochs=80,
+    epochs=60,
     augmentation=CropFlip(padding=1, flip=False),
 )
 PHOTOGRAPHS = Setting(

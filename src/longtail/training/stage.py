@@ -12,12 +12,13 @@ from torch import nn
 
 from longtail.data.augment import Augmentation
 from longtail.data.mixing import Mixing
-from longtail.losses.objective import Criterion
+from longtail.losses.criterion import Criterion
 from longtail.models.classifier import Classifier
 from longtail.models.heads import Head
 from longtail.samplers import Sampling, instance
 from longtail.schedules import Constant, Schedule
 
+SGD = partial(torch.optim.SGD, momentum=0.9, weight_decay=2e-4)
 WHOLE_NETWORK: Mapping[str, float] = {"backbone": 1.0, "head": 1.0}
 HEAD_ALONE: Mapping[str, float] = {"head": 1.0}
 
@@ -53,7 +54,11 @@ class Stage:
         for module in modules.values():
             module.requires_grad_(requires_grad=True)
         return [
-            {"params": list(module.parameters()), "lr": self.lr * self.learns[path], "factor": self.learns[path]}
+            {
+                "params": list(module.parameters()),
+                "lr": self.lr * self.learns[path],
+                "factor": self.learns[path],
+            }
             for path, module in modules.items()
         ]
 

@@ -54,9 +54,7 @@ def check_wishes(wishes: Wishes) -> None:
         raise LongtailError(f"--lr must be a positive number, not {lr}.")
     weights = wishes.get("weights")
     if weights not in {None, "pretrained", "none"} and not Path(str(weights)).is_file():
-        raise LongtailError(
-            f"--weights must be pretrained, none, or a safetensors file; there is no file {weights!r}."
-        )
+        raise LongtailError(f"--weights must be pretrained, none, or a safetensors file; there is no file {weights!r}.")
     if wishes.get("bad_images", "error") not in get_args(BadImages):
         raise unknown("policy for bad images", str(wishes["bad_images"]), get_args(BadImages))
 

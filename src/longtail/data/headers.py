@@ -1,0 +1,67 @@
+"""Reads the headers of image files: their common size, and which of them are no images at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from longtail.data.reading import UnreadableImage, open_image, quiet
+from longtail.watching import Watcher
+
+_BLOCK = 128  # files a task: a future each would cost more than the header
+_WAITING = 2e-4  # seconds a file; a cached header takes a fifth of it
+_THREADS = 8
+
+
+@dataclass(frozen=True)
+class Headers:
+    """What the headers of many files tell."""
+
+    size: tuple[int, int] | None  # (height, width) where all have one
+    unreadable: dict[str, str]  # file name -> reason
+
+
+def read_headers(root: Path, names: Sequence[str], watcher: Watcher) -> Headers:
+    """Opens every file `names` under `root` without decoding it."""
+    sizes: set[tuple[int, int]] = set()
+    unreadable: dict[str, str] = {}
+    blocks = [names[start : start + _BLOCK] for start in range(0, len(names), _BLOCK)]
+    with quiet(), watcher.task("Reading headers", len(names), "files") as task:
+        for block, headers in zip(blocks, _read_blocks(root, blocks), strict=True):
+            for name, header in zip(block, headers, strict=True):
+                if isinstance(header, UnreadableImage):
+                    unreadable[name] = header.reason
+                else:
+                    sizes.add(header)
+            task.advance(len(block))
+    return Headers(sizes.pop() if len(sizes) == 1 else None, unreadable)
+
+
+Header = tuple[int, int] | UnreadableImage
+
+
+def _read_blocks(root: Path, blocks: list[Sequence[str]]) -> Iterator[list[Header]]:
+    """Threads pay where the disk keeps one waiting; on cached files they only fight over the interpreter."""
+    yield from (_read_block(root, block) for block in blocks[:1])  # the first pays for Pillow's own imports
+    begin = time.perf_counter()
+    yield from (_read_block(root, block) for block in blocks[1:2])
+    if time.perf_counter() - begin < _WAITING * _BLOCK:
+        yield from (_read_block(root, block) for block in blocks[2:])
+        return
+    with ThreadPoolExecutor(_THREADS) as pool:
+        yield from pool.map(lambda block: _read_block(root, block), blocks[2:])
+
+
+def _read_block(root: Path, names: Sequence[str]) -> list[Header]:
+    return [_read(root / name) for name in names]
+
+
+def _read(path: Path) -> Header:
+    try:
+        with open_image(path) as image:
+            return image.height, image.width
+    except UnreadableImage as error:
+        return error

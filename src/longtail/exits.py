@@ -1,0 +1,76 @@
+"""How the program ends: a user's mistake is one sentence on standard error and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+import click
+
+from longtail.errors import LongtailError
+
+MISTAKE = 2
+STOPPED = 130
+"""By Ctrl-C: 128 + SIGINT, as a shell has it."""
+PIPE_CLOSED = 141
+"""By the end of `| head`: 128 + SIGPIPE."""
+
+WAYS_OUT = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, or give another --out"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "give another --out, or change who may write there"),
+}
+"""What a user can do about an error of the system; other errors are ours, and show where they come from."""
+
+
+def answer(command: click.Command, words: Sequence[str]) -> int:
+    """Do what the words say. Returns the exit code."""
+    _prepare(sys.stdin, sys.stdout, sys.stderr)
+    try:
+        code = command.main(list(words), prog_name="longtail", standalone_mode=False)
+        sys.stdout.flush()  # a closed pipe shows here rather than when Python ends
+    except LongtailError as mistake:
+        return _complain(str(mistake))
+    except click.UsageError as mistake:
+        return _complain(mistake.format_message(), mistake.ctx)
+    except (click.Abort, KeyboardInterrupt):
+        return _stop()
+    except BrokenPipeError:
+        return _leave_quietly()
+    except OSError as trouble:
+        if trouble.errno not in WAYS_OUT:
+            raise
+        where = f" ({trouble.filename})" if trouble.filename else ""
+        return _complain(f"{trouble.strerror}{where}; {WAYS_OUT[trouble.errno]}.")
+    return code if isinstance(code, int) else 0
+
+
+def _prepare(*streams: TextIO) -> None:
+    """Let names that are no valid text pass: bytes as they are on the way in, escaped on the way out."""
+    for stream in streams:
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="surrogateescape" if stream is sys.stdin else "backslashreplace")
+
+
+def _complain(sentence: str, ctx: click.Context | None = None) -> int:
+    from longtail.terminal.console import error_console, show_error
+
+    show_error(sentence, error_console())
+    if ctx is not None:
+        print(f"Try {ctx.command_path} --help", file=sys.stderr)
+    return MISTAKE
+
+
+def _stop() -> int:
+    print("Stopped.", file=sys.stderr)
+    return STOPPED
+
+
+def _leave_quietly() -> int:
+    """Python complains at its end if it cannot flush; so what is left goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
+    return PIPE_CLOSED

@@ -1,0 +1,132 @@
+"""The steps that make scores harder before the likelihood sees them. A margin of 0 changes nothing.
+
+A score whose margin is given in cosine units is adjusted before `Scale`, one in logit units after it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from longtail.losses.where import Margin, OnTarget
+from longtail.moment import Moment
+
+Beyond = Callable[[Tensor, Tensor, Tensor], Tensor]  # (cosine, angle, rotated cosine) -> the score
+
+
+class Step(nn.Module, ABC):
+    """Scores -> harder scores, in training only: predictions are read off the scores untouched."""
+
+    @abstractmethod
+    def forward(self, scores: Tensor, moment: Moment) -> Tensor:
+        """`scores` (B, C) -> (B, C)."""
+
+
+class _WithMargins(Step):
+    """A step with margins, told apart by whether they stand on the target alone."""
+
+    def __init__(self, *margins: Margin) -> None:
+        super().__init__()
+        self.margins = nn.ModuleList(margins)
+
+    def everywhere(self, scores: Tensor, moment: Moment) -> Tensor | None:
+        """The sum of the margins that broadcast to (B, C), or None."""
+        amounts = [margin(scores, moment) for margin in self.margins if not isinstance(margin, OnTarget)]
+        return sum(amounts[1:], amounts[0]) if amounts else None
+
+    def on_target(self, scores: Tensor, moment: Moment) -> Tensor | None:
+        """The sum of the margins on the target, (B, 1), or None."""
+        amounts = [margin(scores, moment) for margin in self.margins if isinstance(margin, OnTarget)]
+        return sum(amounts[1:], amounts[0]) if amounts else None
+
+
+class Subtract(_WithMargins):
+    """scores - sum of the margins."""
+
+    def forward(self, scores: Tensor, moment: Moment) -> Tensor:
+        margin, on_target = self.everywhere(scores, moment), self.on_target(scores, moment)
+        harder = scores if margin is None else scores - margin
+        return harder if on_target is None else _add_to_target(harder, -on_target, moment)
+
+
+class Stretch(_WithMargins):
+    """scores * (1 + sum of the margins)."""
+
+    def forward(self, scores: Tensor, moment: Moment) -> Tensor:
+        margin, on_target = self.everywhere(scores, moment), self.on_target(scores, moment)
+        harder = scores if margin is None else scores * (1 + margin)
+        if on_target is None:
+            return harder
+        return _add_to_target(harder, on_target * scores.gather(1, moment.labels[:, None]), moment)
+
+
+class Scale(Step):
+    """scores * scale, which turns cosines into logits."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, scores: Tensor, moment: Moment) -> Tensor:
+        return scores * self.scale
+
+    def extra_repr(self) -> str:
+        return f"{self.scale:g}"
+
+
+class Rotate(_WithMargins):
+    """cos(theta + sum of the margins): the scores are cosines, the margins angles in radians.
+
+    Margins on one entry are summed before one rotation. `beyond` says what stands where the sum would turn
+    the entry past pi, or otherwise out of the range in which a larger angle is harder.
+    """
+
+    def __init__(self, *margins: Margin, beyond: Beyond) -> None:
+        super().__init__(*margins)
+        self.beyond = beyond
+
+    def forward(self, scores: Tensor, moment: Moment) -> Tensor:
+        angle, on_target = self.everywhere(scores, moment), self.on_target(scores, moment)
+        if angle is not None:
+            summed = angle if on_target is None else _add_to_target(angle.expand_as(scores), on_target, moment)
+            return self.rotated(scores, summed)
+        if on_target is None:
+            return scores
+        cosine = scores.gather(1, moment.labels[:, None])  # one column instead of (B, C) sines
+        return _add_to_target(scores, self.rotated(cosine, on_target) - cosine, moment)
+
+    def rotated(self, cosine: Tensor, angle: Tensor) -> Tensor:
+        """cos(theta + angle), or what `beyond` puts in its place."""
+        tiny = torch.finfo(cosine.dtype).tiny  # the root has no gradient at 0
+        sine = (1 - cosine.square()).clamp(tiny, 1).sqrt()
+        return self.beyond(cosine, angle, cosine * angle.cos() - sine * angle.sin())
+
+    def extra_repr(self) -> str:
+        return f"beyond={self.beyond.__name__}"
+
+
+def less_sine(cosine: Tensor, angle: Tensor, rotated: Tensor) -> Tensor:
+    """cos(theta) - sin(angle) where theta + angle > pi (published GCL-A without easy margin)."""
+    return torch.where(cosine > -angle.cos(), rotated, cosine - angle.sin())
+
+
+def less_angle_sine(cosine: Tensor, angle: Tensor, rotated: Tensor) -> Tensor:
+    """cos(theta) - angle * sin(angle) where theta + angle > pi (ArcFace)."""
+    return torch.where(cosine > -angle.cos(), rotated, cosine - angle * angle.sin())
+
+
+def only_acute(cosine: Tensor, angle: Tensor, rotated: Tensor) -> Tensor:
+    """cos(theta), without the margin, where theta is not acute (the "easy margin")."""
+    return torch.where(cosine > 0, rotated, cosine)
+
+
+def straight_through(cosine: Tensor, angle: Tensor, rotated: Tensor) -> Tensor:
+    """cos(theta + angle) everywhere, with the gradient of cos(theta) (InsightFace)."""
+    return cosine + (rotated - cosine).detach()
+
+
+def _add_to_target(scores: Tensor, amount: Tensor, moment: Moment) -> Tensor:
+    return scores.scatter_add(1, moment.labels[:, None], amount)

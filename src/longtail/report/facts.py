@@ -1,0 +1,105 @@
+"""How a model was made, as rows of a name and a value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from longtail.report.records import RunRecord
+from longtail.report.tables import Cell, Column, Table
+from longtail.report.words import counted, duration, plain
+
+Facts = list[tuple[str, str]]
+_STAGE = {
+    "name": "Stage",
+    "epochs": "Epochs",
+    "loss": "Loss",
+    "sampling": "Sampling",
+    "mixing": "Mixing",
+    "augmentation": "Augmentation",
+    "batch_size": "Batch",
+    "lr": "Learning rate",
+    "optimizer": "Optimizer",
+    "learns": "Learns",
+}
+_LONGEST = 300
+
+
+def made_of(runs: Sequence[RunRecord]) -> dict[str, Facts]:
+    """Data, model and surroundings of runs on the same split."""
+    run = runs[0]
+    return {"Data": _data(run), "Model": _model(runs), "Surroundings": _surroundings(run)}
+
+
+def stages_table(run: RunRecord) -> Table:
+    """A row a fact, a column a stage."""
+    stages = run.config["stages"]
+    columns = [Column(_STAGE["name"], numeric=False)]
+    columns += [Column(plain(stage["name"]), numeric=False) for stage in stages]
+    rows = [
+        (Cell(label), *(Cell(_words(stage.get(key))) for stage in stages))
+        for key, label in _STAGE.items()
+        if key != "name" and any(stage.get(key) is not None for stage in stages)
+    ]
+    return Table(tuple(columns), tuple(rows), ())
+
+
+def _data(run: RunRecord) -> Facts:
+    data = run.data
+    return [
+        ("Name", plain(data["name"])),
+        ("Classes", f"{len(run.classes):,}"),
+        ("Training images", f"{data['train_images']:,}"),
+        ("Validation images", f"{data['validation_images']:,}"),
+        ("Test images", f"{data['test_images']:,}"),
+        ("Largest to smallest class", f"{run.counts.largest:,} to {run.counts.smallest:,}"),
+        ("Split", plain(data["fingerprint"][:12])),
+    ]
+
+
+def _model(runs: Sequence[RunRecord]) -> Facts:
+    run = runs[0]
+    model = run.config["model"]
+    counts = dict.fromkeys(f"{each.config['model']['parameters']:,}" for each in runs)
+    size = model["image_size"]
+    seconds = sum(record["seconds"] for each in runs for record in each.epochs)
+    return [
+        ("Backbone", plain(model["backbone"])),
+        ("Weights to begin with", plain(str(model["weights"]))),
+        ("Parameters", " or ".join(counts)),
+        ("Image size", " \N{MULTIPLICATION SIGN} ".join(map(str, size)) if isinstance(size, list) else str(size)),
+        ("Seeds", ", ".join(map(str, sorted({each.seed for each in runs})))),
+        ("Model kept", "the last epoch's"),
+        (f"Training of {counted(len(runs), 'run')}", duration(seconds)),
+    ]
+
+
+def _surroundings(run: RunRecord) -> Facts:
+    facts = [
+        ("longtail", plain(run.config["longtail"])),
+        ("device", plain(run.config["device"])),
+        ("precision", plain(run.config["precision"])),
+    ]
+    known = {name for name, _ in facts}
+    facts += [(plain(name), plain(value)) for name, value in _flat(run.environment) if name not in known]
+    return facts
+
+
+def _flat(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and values of nested facts, each under its innermost name."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value)
+        elif value is not None:
+            yield name.replace("_", " "), _words(value)
+
+
+def _words(value: Any) -> str:
+    """A value of the configuration on one line."""
+    if value is None:
+        return "none"
+    if isinstance(value, Mapping):
+        return plain(", ".join(f"{key} \N{MULTIPLICATION SIGN} {share:g}" for key, share in value.items()), _LONGEST)
+    if isinstance(value, list):
+        return plain(", ".join(map(str, value)), _LONGEST)
+    return plain(f"{value:g}" if isinstance(value, float) else str(value), _LONGEST)

@@ -1,0 +1,80 @@
+"""A described data set: what it is, the picture of its tail, its shot groups, what cannot be read."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text
+
+from longtail.counts import SHOT_GROUPS
+from longtail.data.describe import Description
+from longtail.report.words import group_range
+from longtail.terminal.console import output_console
+from longtail.terminal.tail import tail
+from longtail.text import counted, plain
+
+NAMED = 20
+"""Unreadable files that are named; JSON names all."""
+
+
+def show_description(description: Description) -> None:
+    """Print the description."""
+    console = output_console()
+    for part in (
+        _headline(description),
+        tail(description.classes, description.counts.per_class, description.groups, console.width),
+        _groups(description),
+    ):
+        console.print(Padding(part, (0, 0, 1, 0)))
+    for note in description.notes:
+        console.print(plain(note), style="dim")
+    _unreadable(description, console)
+
+
+def _headline(description: Description) -> Text:
+    counts = description.counts
+    parts = ", ".join(f"{sum(images):,} {part}" for part, images in description.parts.items())
+    text = Text(f"{plain(description.name)}  ", style="heading")
+    text.append(
+        f"{counted(len(counts), 'class', 'classes')}, {parts} images; "
+        f"{counts.largest:,} in the largest class, {counts.smallest:,} in the smallest: ",
+        style="not bold",
+    )
+    return text.append(f"ratio {counts.ratio:,.1f}")
+
+
+def _groups(description: Description) -> Grid:
+    """The shot groups, a row each, in the colours of the picture."""
+    grid = Grid(box=SIMPLE_HEAD, header_style="heading", pad_edge=False, show_edge=False)
+    for heading in ("", "Shot group", "Training images a class"):
+        grid.add_column(heading)
+    for heading in ("Classes", *(f"{part.capitalize()} images" for part in description.parts)):
+        grid.add_column(heading, justify="right")
+    groups = description.groups
+    for group in SHOT_GROUPS:
+        inside = [index for index, each in enumerate(groups) if each == group]
+        images = [f"{sum(counts[index] for index in inside):,}" for counts in description.parts.values()]
+        row = (group, group_range(group, description.borders), f"{len(inside):,}", *images)
+        grid.add_row(Text("■", style=group), *row)
+    return grid
+
+
+def _unreadable(description: Description, console: Console) -> None:
+    looked = "every image was decoded" if description.looked == "pixels" else "only headers were read; --full decodes"
+    bad = description.unreadable
+    if not bad:
+        console.print(Text("✓ ", style="better") + Text(f"No unreadable file ({looked})."))
+        return
+    console.print(Text(f"✗ {counted(len(bad), 'unreadable file')}", style="error") + Text(f" ({looked}):", style="not bold"))
+    for identity, reason in list(bad.items())[:NAMED]:
+        console.print(f"  {plain(identity)}: {plain(reason)}", soft_wrap=True)
+    if len(bad) > NAMED:
+        console.print(f"  and {len(bad) - NAMED:,} more; --json names them all")
+
+
+def show_json(content: Mapping[str, Any]) -> None:
+    """Print JSON, exactly, for a program to read."""
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    output_console().out(text if all(map(plain_line, text.splitlines())) else json.dumps(content, indent=2), highlight=False)

@@ -1,0 +1,60 @@
+"""Results as tables: the cells are the report's, the page has the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table as Grid
+from rich.text import Text
+
+from longtail.report.records import RunRecord, StudyRecord
+from longtail.report.tables import Cell, Table, comparison_table, run_table
+from longtail.runs import RunFolder, StudyFolder
+from longtail.terminal.console import output_console
+
+
+def show_run(folder: RunFolder) -> None:
+    """The headline numbers of a run, where it lies, and its page."""
+    _show(run_table(RunRecord.read(folder)), "run", folder.path, folder.page)
+
+
+def show_study(folder: StudyFolder) -> None:
+    """The recipes under each other with their differences, where the runs lie, and their page."""
+    _show(comparison_table(StudyRecord.read(folder)), "runs", folder.path, folder.page)
+
+
+def grid(table: Table) -> Grid:
+    """A table of the report for the terminal."""
+    grid = Grid(box=SIMPLE_HEAD, header_style="heading", pad_edge=False, show_edge=False)
+    for column in table.columns:
+        grid.add_column(column.label, justify="right" if column.numeric else "left", overflow="fold")
+    for row in table.rows:
+        grid.add_row(*map(_cell, row))
+    return grid
+
+
+def _cell(cell: Cell) -> Text:
+    text = Text(cell.text)
+    if cell.spread:
+        text.append(f" {cell.spread}", style="dim")
+    if cell.change:
+        text.append(f" {cell.change}", style=cell.tone if cell.tone != "even" else "dim")
+    return text
+
+
+def _show(table: Table, what: str, path: Path, page: Path) -> None:
+    console = output_console()
+    console.print(Padding(grid(table), (1, 0)))
+    for note in table.notes:
+        console.print(Text(note, style="dim"))
+    console.print()
+    _point(console, what, path)
+    _point(console, "page", page)
+
+
+def _point(console: Console, what: str, path: Path) -> None:
+    """Where something lies, on one line that can be copied."""
+    console.print(Text(f"{what:<5}", style="heading") + Text(str(path)), soft_wrap=True)
