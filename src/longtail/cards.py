@@ -11,8 +11,8 @@ from typing import Any
 
 from longtail.errors import unknown
 
-CITATION = re.compile(r" \([^()]*\b(?:19|20)\d\d\b[^()]*\)")
-"""A parenthesis with a year in it."""
+CITATION = re.compile(r" \([^()]*\b(?:19\d\d|20\d\d|eqs?\.|table)[^()]*\)")
+"""A parenthesis with a year, an equation or a table in it."""
 
 
 @dataclass(frozen=True)

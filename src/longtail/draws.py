@@ -1,8 +1,8 @@
 """Random numbers as functions of where they are used, so that there is no generator state to keep.
 
-A `Key` names a place (seed, stage, epoch, purpose); `Draws` are the numbers of one batch, row by row: row i depends on the
-key and on the position of its sample in the epoch's order, and on nothing else. Slicing a batch over processes or
-workers, resuming in mid-epoch or drawing in another order so gives the same numbers.
+A `Key` names a place (seed, stage, epoch, purpose); `Draws` are the numbers of one batch, row by row: row i depends on
+the key and on the position of its sample in the epoch's order, and on nothing else. Slicing a batch over processes
+or workers, resuming in mid-epoch or drawing in another order so gives the same numbers.
 """
 
 from __future__ import annotations

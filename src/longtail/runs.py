@@ -124,7 +124,7 @@ class RunFolder:
         """Write logits, labels and identities of the test part."""
         from safetensors.numpy import save
 
-        arrays = {"logits": predictions.logits, "labels": predictions.labels}
+        arrays: dict[str, NDArray[Any]] = {"logits": predictions.logits, "labels": predictions.labels}
         content = save(arrays, metadata={"identities": json.dumps(predictions.identities)})
         write_whole(self.path / "test_predictions.safetensors", content)
 

@@ -19,7 +19,6 @@ from golden_cases.case import Case
 RUNNERS: dict[str, Callable[[Case], None]] = {
     "ala": cosines.ala,
     "balanced_softmax_logit_adjustment": logits.logit_adjustment,
-    "bbn": experts.bbn,
     "class_balanced": reweighting.class_balanced,
     "class_counts": vectors.class_counts,
     "class_weights_and_margins": vectors.class_weights_and_margins,
@@ -42,7 +41,7 @@ RUNNERS: dict[str, Callable[[Case], None]] = {
     "mixup": mixing.mixup,
     "posthoc_logit_adjustment": second_stage.posthoc_logit_adjustment,
     "ride": experts.ride,
-    "samplers": vectors.samplers,
+    "samplers": vectors.sampling,
     "schedules": vectors.schedules,
     "seesaw": logits.seesaw,
 }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from golden_cases.case import Case
-
 from longtail import losses
 from longtail.losses import Criterion
 from longtail.losses.margins import radius
@@ -37,9 +36,7 @@ def kps(case: Case) -> None:
 def thesis_kps(case: Case) -> Criterion:
     params = case.params
     adjust_from = 0 if params["ga"] else None
-    return losses.kps(
-        case.counts, params["m_max"], params["s_base"], base=params["n_base"], adjust_from=adjust_from
-    )
+    return losses.kps(case.counts, params["m_max"], params["s_base"], base=params["n_base"], adjust_from=adjust_from)
 
 
 def published_kps(case: Case) -> Criterion:

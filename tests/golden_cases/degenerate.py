@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+
 from golden_cases.case import Case
 from golden_cases.clouds import noise
-
 from longtail import losses
 from longtail.schedules import Constant
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
+
 from golden_cases.case import Case, Given
 from golden_cases.reweighting import check
-
 from longtail import losses
 from longtail.losses.factors import OftenerSeen
 from longtail.schedules import Constant

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from golden_cases.case import Case
-
 from longtail import losses, weighting
 from longtail.losses import Criterion, Focus, Sigmoid
 from longtail.losses.margins import concave, convex, linear, power
@@ -61,5 +60,3 @@ def label_aware_smoothing(case: Case) -> None:
             spread="others" if "spread" in params else "all",
         ),
     )
-
-

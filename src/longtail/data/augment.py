@@ -67,8 +67,9 @@ class RandomResizedCropFlip(ImageAugmentation):
     """A window of random area and shape, resized, mirrored every other time (Szegedy et al., 2015).
 
     torchvision's rule: the window's share of the area is uniform on `scale`, its width over height log-uniform on
-    `ratio`; after ten windows that do not fit, the largest centred one of an allowed shape is taken. A JPEG is
-    decoded at 1/2, 1/4 or 1/8 of its size where the window stays at least as large as the target.
+    `ratio`; after ten windows that do not fit, the largest centred one of an allowed shape is taken. Unlike there,
+    the window's border is filtered with what lies beyond it. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where
+    the window stays at least as large as the target.
     """
 
     scale: tuple[float, float] = (0.08, 1.0)

@@ -118,9 +118,7 @@ def manifold_mixup(alpha: float = 2.0) -> Mixing:
     return Mixing(f"manifold_mixup(alpha={alpha:g})", alpha, average, places=("images", "features"))
 
 
-def remix(
-    counts: ClassCounts, mixing: Mixing | None = None, *, kappa: float = 3.0, tau: float = 0.5
-) -> Mixing:
+def remix(counts: ClassCounts, mixing: Mixing | None = None, *, kappa: float = 3.0, tau: float = 0.5) -> Mixing:
     """Any mixing, with the label in favour of the rarer class (Chou et al., ECCV 2020 workshops).
 
     The share of the first label is 0 where n_1 >= kappa n_2 and lam < tau, 1 where n_2 >= kappa n_1 and
@@ -151,9 +149,7 @@ def average(
     return share * samples + (1 - share) * samples[partners], share
 
 
-def paste(
-    samples: Tensor, partners: Tensor, share: float, generator: np.random.Generator
-) -> tuple[Tensor, float]:
+def paste(samples: Tensor, partners: Tensor, share: float, generator: np.random.Generator) -> tuple[Tensor, float]:
     """CutMix's blend of images (B, ..., H, W): the partner's box, at the same place in the whole batch."""
     height, width = samples.shape[-2:]
     rows, columns = _side(height, share, generator), _side(width, share, generator)

@@ -108,7 +108,7 @@ class Preprocessing:
         return self.normalise(self.pixels(image))
 
     def fit(self, image: Image.Image) -> Image.Image:
-        """Resizes and cuts out the centre in one step, pixel by pixel as timm's evaluation transform does in two."""
+        """Resizes and cuts out the centre in one step: what timm's evaluation transform gives in two, up to rounding."""
         width, height = image.size
         if (height, width) == self.size and self.crop_fraction == 1:
             return image

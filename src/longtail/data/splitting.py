@@ -16,15 +16,15 @@ MEASURABLE = 5  # images; a class with fewer keeps all of them for training
 
 
 def share_taken(images: int, fraction: float) -> int:
-    """How many of a class' `images` are taken: floor(images * fraction), but 1 from `MEASURABLE` images on.
+    """How many of a class' `images` are taken: floor(images * fraction), 1 or more from `MEASURABLE` images on.
 
-    Fewer than all of them for every fraction below 1, so that a training image is left.
+    Never all of them: a training image is left.
 
     >>> [share_taken(images, 0.2) for images in (1, 4, 5, 9, 10, 100)]
     [0, 0, 1, 1, 2, 20]
     """
     taken = math.floor(round(images * fraction, 6))
-    return max(taken, 1) if images >= MEASURABLE else taken
+    return min(max(taken, int(images >= MEASURABLE)), images - 1)
 
 
 def split(

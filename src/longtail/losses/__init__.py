@@ -21,6 +21,7 @@ from longtail.losses.methods.cosines import (
     kps as kps,
     ldam as ldam,
 )
+from longtail.losses.methods.experts import ride as ride
 from longtail.losses.methods.logits import (
     balanced_softmax as balanced_softmax,
     equalization as equalization,

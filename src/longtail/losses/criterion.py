@@ -84,7 +84,7 @@ class Criterion(nn.Module, ABC):
         """
         if draws is None and self._draws_noise:
             draws = _draws_of(generator, scores)
-        moment = Moment(targets, features, _on_device(epoch, scores.device), draws)
+        moment = Moment(targets, features, _as_tensor(epoch, scores), draws)
         if self.training:
             self.observe(moment)
         return self.total(scores, moment).mean()
@@ -153,10 +153,10 @@ class Criterion(nn.Module, ABC):
             )
 
 
-def _on_device(epoch: float | Tensor | None, device: torch.device) -> Tensor | None:
+def _as_tensor(epoch: float | Tensor | None, scores: Tensor) -> Tensor | None:
     if epoch is None or isinstance(epoch, Tensor):
         return epoch
-    return torch.tensor(epoch, dtype=torch.get_default_dtype(), device=device)
+    return torch.tensor(epoch, dtype=torch.promote_types(scores.dtype, torch.float32), device=scores.device)
 
 
 def _draws_of(generator: torch.Generator | None, scores: Tensor) -> Draws:

@@ -114,6 +114,16 @@ def smoothing(counts: ClassCounts, head: float, tail: float, curve: Curve) -> Pe
     return np.asarray(tail + (head - tail) * curve(above / (above.max() or 1.0)))
 
 
+def class_temperature(counts: ClassCounts, span: float) -> PerClassNumbers:
+    """C pi_j span + 1 - span, divided by its maximum (RIDE).
+
+    >>> class_temperature(ClassCounts((3, 1)), span=0.5).tolist()
+    [1.0, 0.6]
+    """
+    temperature = len(counts) * images(counts) / counts.total * span + 1 - span
+    return np.asarray(temperature / temperature.max())
+
+
 def concave(share: PerClassNumbers) -> PerClassNumbers:
     """sin(pi/2 * share)."""
     return np.sin(np.pi / 2 * share)

@@ -33,7 +33,7 @@ class ClassWeights(nn.Module):
         weights = self.weights.like(scores)
         if self.schedule is None:
             return weights
-        strength = self.schedule(moment.need_epoch(f"ClassWeights({self.schedule})")).to(scores.dtype)
+        strength = self.schedule(moment.need_epoch(f"ClassWeights({self.schedule})").to(scores.dtype))
         return 1 + strength * (weights - 1)
 
     def extra_repr(self) -> str:

@@ -29,12 +29,18 @@ def build_backbone(name: str, image_size: int | None = None) -> nn.Module:
     check_backbone(name)
     import timm
 
-    sized = {} if image_size is None else {"img_size": image_size}
+    sized: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
     try:
-        model: nn.Module = timm.create_model(name, num_classes=0, **sized)
+        return timm.create_model(name, num_classes=0, **sized)
     except TypeError:  # a network that takes every size does not know the argument
-        model = timm.create_model(name, num_classes=0)
-    return model
+        return timm.create_model(name, num_classes=0)
+
+
+def feature_size(backbone: nn.Module) -> int:
+    """D, the length of a backbone's features."""
+    size = backbone.num_features
+    assert isinstance(size, int)  # noqa: S101  (a network of timm, or ours)
+    return size
 
 
 def check_backbone(name: str) -> None:

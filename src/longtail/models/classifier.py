@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from longtail.models.backbones import build_backbone
+from longtail.models.backbones import build_backbone, feature_size
 from longtail.models.heads import Head, build
 
 
@@ -46,7 +46,7 @@ class Architecture:
     def build(self) -> Classifier:
         """The classifier with untrained weights."""
         backbone = build_backbone(self.backbone, self.image_size)
-        return Classifier(backbone, build(self.head, int(backbone.num_features), len(self.classes)))
+        return Classifier(backbone, build(self.head, feature_size(backbone), len(self.classes)))
 
     def description(self) -> dict[str, Any]:
         """The architecture as JSON."""

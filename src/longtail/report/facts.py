@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from longtail.report.records import RunRecord
@@ -26,9 +27,9 @@ _LONGEST = 300
 
 
 def made_of(runs: Sequence[RunRecord]) -> dict[str, Facts]:
-    """Data, model and surroundings of runs on the same split."""
+    """Data, model, hardware and versions of runs on the same split."""
     run = runs[0]
-    return {"Data": _data(run), "Model": _model(runs), "Surroundings": _surroundings(run)}
+    return {"Data": _data(run), "Model": _model(runs), "Hardware and versions": _surroundings(run)}
 
 
 def stages_table(run: RunRecord) -> Table:
@@ -62,7 +63,7 @@ def _model(runs: Sequence[RunRecord]) -> Facts:
     model = run.config["model"]
     counts = dict.fromkeys(f"{each.config['model']['parameters']:,}" for each in runs)
     size = model["image_size"]
-    seconds = sum(record["seconds"] for each in runs for record in each.epochs)
+    epochs = [record for each in runs for record in each.epochs]
     return [
         ("Backbone", plain(model["backbone"])),
         ("Weights to begin with", plain(str(model["weights"]))),
@@ -70,7 +71,8 @@ def _model(runs: Sequence[RunRecord]) -> Facts:
         ("Image size", " \N{MULTIPLICATION SIGN} ".join(map(str, size)) if isinstance(size, list) else str(size)),
         ("Seeds", ", ".join(map(str, sorted({each.seed for each in runs})))),
         ("Model kept", "the last epoch's"),
-        (f"Training of {counted(len(runs), 'run')}", duration(seconds)),
+        (f"Training of {counted(len(runs), 'run')}", duration(sum(record["seconds"] for record in epochs))),
+        ("Images a second", f"{median(record['images_per_second'] for record in epochs):,.0f}"),
     ]
 
 

@@ -74,6 +74,7 @@ def run_context(run: RunRecord) -> dict[str, Any]:
         "table": run_table(run),
         "figures": list(_run_plots(run)),
         "class_table": class_table(run),
+        "short": len(run.classes) <= plots.MOST_WITH_NUMBERS,
         "stages": stages_table(run),
     }
 
@@ -132,7 +133,9 @@ def _run_plots(run: RunRecord) -> list[Plot]:
     matrix = (run.metrics or {}).get("confusion")
     if matrix and len(matrix) <= plots.MOST_CONFUSED:
         reading = readings.of_confusion(run, matrix)
-        found.append(Plot("Mistakes", reading, plots.confusion(run, matrix), wide=True))
+        found.append(
+            Plot("Mistakes", reading, plots.confusion(run, matrix), wide=len(matrix) > plots.MOST_WITH_NUMBERS)
+        )
     return found
 
 
@@ -147,7 +150,7 @@ def _study_plots(study: StudyRecord) -> list[Plot]:
             study_plots.headline_numbers(study),
             wide=True,
         ),
-        Plot("The tail", readings.of_tail(run), plots.class_counts(run), wide=True),
+        Plot("The tail", readings.of_tail(run), plots.class_counts(run, width=1100), wide=True),
     ]
 
 

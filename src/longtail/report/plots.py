@@ -7,6 +7,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from longtail.counts import SHOT_GROUPS, ClassCounts
@@ -18,13 +19,14 @@ from longtail.report.words import counted, group_range, percent, plain
 MOST_BARS = 40  # classes; more become one area
 MOST_NAMES = 15  # classes whose points are named; a pointer finds the others
 MOST_CONFUSED = 30  # classes; a larger matrix cannot be read
+MOST_WITH_NUMBERS = 12  # classes; the cells of a larger matrix have no room for a number
 MOST_STEPS = 1500  # points of the faint line behind the loss
 
 
 @drawing_rules()
-def class_counts(run: RunRecord) -> Markup:
+def class_counts(run: RunRecord, width: int = 540) -> Markup:
     """The tail: training images of every class, the largest first, coloured by shot group."""
-    drawing = Drawing(540, 300)
+    drawing = Drawing(width, 300)
     axes, counts, groups = drawing.axes, np.array(run.counts.per_class), np.array(run.groups)
     order = np.argsort(-counts, kind="stable")
     if len(order) <= MOST_BARS:
@@ -34,10 +36,10 @@ def class_counts(run: RunRecord) -> Markup:
         _name_bars(axes, [plain(run.classes[index], 12) for index in order], bars, counts[order])
     else:
         for group in SHOT_GROUPS:
-            inside = groups[order] == group
-            axes.fill_between(
-                np.arange(len(order)), counts[order], where=inside, step="mid", color=PALETTE[group], lw=0
-            )
+            ranks = np.flatnonzero(groups[order] == group)
+            if ranks.size:
+                edges = np.arange(ranks[0], ranks[-1] + 2) + 0.5
+                axes.stairs(counts[order][ranks], edges, fill=True, color=PALETTE[group], lw=0)
         axes.set_xlabel("classes, the largest first")
     axes.set_ylabel("training images")
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -59,17 +61,19 @@ def class_accuracy(run: RunRecord) -> Markup:
     for group in SHOT_GROUPS:
         inside = np.flatnonzero((groups == group) & ~np.isnan(shares))
         if inside.size:
-            size = 34 if len(shares) <= 200 else 12
+            size = 42 if len(shares) <= 200 else 12
             points = axes.scatter(
                 counts[inside], shares[inside], s=size, color=PALETTE[group], alpha=0.8, lw=0, zorder=3
             )
             drawing.tip(points, [_class_in_words(run, index, shares[index]) for index in inside.tolist()])
             ends = [counts[inside].min() / 1.12, counts[inside].max() * 1.12]
-            axes.plot(ends, [shares[inside].mean()] * 2, color=PALETTE[group], lw=3, alpha=0.45, zorder=2)
+            axes.plot(ends, [shares[inside].mean()] * 2, color=PALETTE[group], lw=3, alpha=0.5, zorder=4)
     accuracy_axes(axes, run.counts)
     if len(shares) <= MOST_NAMES:
-        for index in np.flatnonzero(~np.isnan(shares)):
-            name_point(axes, plain(run.classes[index], 12), (counts[index], shares[index]))
+        known = np.flatnonzero(~np.isnan(shares))
+        worst_first = known[np.argsort(shares[known], kind="stable")]
+        places = [(run.classes[index], (counts[index], shares[index])) for index in worst_first]
+        name_points(drawing, axes, places)
     return drawing.svg("classes", "Accuracy of every class against its number of training images")
 
 
@@ -88,9 +92,25 @@ def accuracy_axes(axes: Axes, counts: ClassCounts) -> None:
     axes.grid(axis="y")
 
 
-def name_point(axes: Axes, name: str, at: tuple[float, float]) -> None:
-    """Write a class's name above its point."""
-    axes.annotate(name, at, xytext=(0, 6), textcoords="offset points", ha="center", fontsize=9.5, color=PALETTE["soft"])
+def name_points(drawing: Drawing, axes: Axes, points: list[tuple[str, tuple[float, float]]]) -> None:
+    """Write classes' names above their points, except those that would cover an earlier name or leave the figure."""
+    taken: list[Bbox] = []
+    drawing.figure.draw_without_rendering()
+    for name, at in points:
+        text = axes.annotate(
+            plain(name, 12),
+            at,
+            xytext=(0, 8),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9.5,
+            color=PALETTE["soft"],
+        )
+        place = text.get_window_extent()
+        if any(place.overlaps(other) for other in taken) or place.x1 > drawing.figure.bbox.x1:
+            text.remove()
+        else:
+            taken.append(place)
 
 
 def side_by_side(counts: ClassCounts) -> NDArray[np.float64]:
@@ -126,6 +146,7 @@ def training_curves(run: RunRecord) -> Markup:
     loss.grid(axis="y")
     rate.set_yscale("log")
     rate.minorticks_off()
+    rate.yaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:g}"))
     rate.set_ylabel("learning rate")
     rate.set_xlabel("epoch")
     rate.xaxis.set_major_locator(MaxNLocator(8, integer=True))
@@ -141,15 +162,11 @@ def reliability(bars: Calibration) -> Markup:
     filled = np.flatnonzero(bars.share > 0)
     width = bars.edges[1]
     left = bars.edges[:-1][filled]
-    columns = axes.bar(left, 100 * bars.accuracy[filled], width * 0.92, align="edge", color=PALETTE["many"])
+    columns = axes.bar(left, 100 * bars.accuracy[filled], width * 0.92, align="edge", color=PALETTE["many"], alpha=0.55)
     for column, index in zip(columns, filled, strict=True):
         said = f"confidence {percent(bars.confidence[index])}, right {percent(bars.accuracy[index])}"
         drawing.tip(column, [f"{said}, {percent(bars.share[index])} of the images"])
-    axes.plot([0, 1], [0, 100], color=PALETTE["soft"], lw=1.2, ls=(0, (4, 3)))
-    axes.plot(
-        bars.confidence[filled], 100 * bars.accuracy[filled], ls="", marker="o", ms=5,
-        color=PALETTE["few"], markeredgecolor=PALETTE["paper"],
-    )  # fmt: skip
+    axes.plot([0, 1], [0, 100], color=PALETTE["ink"], lw=1.2, ls=(0, (4, 3)))
     axes.set_ylim(0, 104)
     axes.set_yticks(range(0, 101, 20))
     axes.set_ylabel("right, in percent")
@@ -170,8 +187,8 @@ def confusion(run: RunRecord, matrix: list[list[int]]) -> Markup:
     cells = np.array(matrix, dtype=np.float64)
     order = np.argsort(-np.array(run.counts.per_class), kind="stable")
     shares = (cells / np.maximum(cells.sum(axis=1, keepdims=True), 1))[np.ix_(order, order)]
-    side = 540 if len(order) <= 12 else 800
-    drawing = Drawing(side, side)
+    side = 540 if len(order) <= MOST_WITH_NUMBERS else 860
+    drawing = Drawing(side, side - 60)
     axes, names = drawing.axes, [plain(run.classes[index], 12) for index in order]
     for row, column in np.argwhere(shares > 0):
         share, right = shares[row, column], row == column
@@ -182,7 +199,7 @@ def confusion(run: RunRecord, matrix: list[list[int]]) -> Markup:
         axes.add_patch(cell)
         images = counted(int(cells[order[row], order[column]]), "image")
         drawing.tip(cell, [f"{names[row]} taken for {names[column]}: {images}, {percent(share)}"])
-        if len(order) <= 12 and share >= 0.005:
+        if len(order) <= MOST_WITH_NUMBERS and share >= 0.005:
             colour = PALETTE["paper" if share > 0.6 else "ink"]
             axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize=10.5)
     axes.set_xlim(-0.5, len(order) - 0.5)

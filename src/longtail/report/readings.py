@@ -59,7 +59,7 @@ def of_tail(run: RunRecord) -> str:
     smallest = plain(run.classes[int(np.argmin(run.counts.per_class))], 32)
     hold = "holds" if half == 1 else "hold"
     return (
-        f"{half} of {len(counts)} classes {hold} half of the {counts.sum():,} training images; "
+        f"{half:,} of {len(counts):,} classes {hold} half of the {counts.sum():,} training images; "
         f"the smallest class, {smallest}, has {run.counts.smallest}."
     )
 
@@ -85,7 +85,8 @@ def of_curves(run: RunRecord) -> str:
         losses = [record["loss"] for record in run.epochs if record["stage"] == number]
         if losses:
             said.append(f"from {losses[0]:.3g} to {losses[-1]:.3g} in {plain(stage['name'], 40)}")
-    warning = " Stages with other losses cannot be compared." if len(said) > 1 else ""
+    several = len({stage["loss"] for stage in run.config["stages"]}) > 1
+    warning = " Their losses differ: compare within a stage only." if several else ""
     return f"The loss goes {listed(said)}.{warning}"
 
 
@@ -117,10 +118,11 @@ def of_changes(study: StudyRecord, recipe: str) -> str:
     change = study.class_accuracy(recipe) - study.class_accuracy(study.recipes[0])
     known = change[~np.isnan(change)]
     gained, lost = int((known > 0).sum()), int((known < 0).sum())
-    return (
-        f"Of {counted(len(known), 'class', 'classes')}, {gained} {'gains' if gained == 1 else 'gain'}, "
-        f"{lost} {'loses' if lost == 1 else 'lose'} and {len(known) - gained - lost} stay as they were."
-    )
+    said = [f"{gained} {'gains' if gained == 1 else 'gain'}", f"{lost} {'loses' if lost == 1 else 'lose'}"]
+    if same := len(known) - gained - lost:
+        said.append(f"{same} {'stays as it was' if same == 1 else 'stay as they were'}")
+    line = "A line is a class" if len(change) <= 200 else "The thick lines are means of neighbouring classes"
+    return f"{line}. Of {counted(len(known), 'class', 'classes')}, {listed(said)}."
 
 
 def not_measured(runs: tuple[RunRecord, ...]) -> list[str]:

@@ -6,13 +6,17 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from longtail.metrics import Metric
 from longtail.report.drawing import MARKERS, PALETTE, Drawing, drawing_rules
-from longtail.report.plots import MOST_NAMES, accuracy_axes, name_point, side_by_side
+from longtail.report.plots import MOST_NAMES, accuracy_axes, name_points, side_by_side
 from longtail.report.records import RunRecord, StudyRecord
 from longtail.report.tables import HEADLINE, mean_of
 from longtail.report.words import counted, number, plain
+
+MOST_SINGLE = 200  # classes that can be told apart; more need a line through their means
+NEIGHBOURS = 20  # parts of equally many classes whose means make that line
 
 
 def method_place(place: int) -> int:
@@ -53,24 +57,30 @@ def class_changes(study: StudyRecord, recipe: str) -> Markup:
     before, after = 100 * study.class_accuracy(study.recipes[0]), 100 * study.class_accuracy(recipe)
     known = np.flatnonzero(~np.isnan(before) & ~np.isnan(after))
     x, start, end = side_by_side(run.counts)[known], before[known], after[known]
-    few = len(known) <= 200
+    few = len(known) <= MOST_SINGLE
     colours = [PALETTE["worse" if drop else "better"] for drop in end < start]
     axes.vlines(x, start, end, colors=colours, lw=2.2 if few else 0.8, alpha=0.75 if few else 0.35, zorder=2)
-    axes.scatter(x, start, s=26 if few else 5, color=PALETTE["method-0"], lw=0, zorder=3)
+    axes.scatter(x, start, s=26 if few else 4, color=PALETTE["method-0"], lw=0, alpha=1 if few else 0.5, zorder=3)
     marks = axes.scatter(
         x,
         end,
-        s=42 if few else 9,
+        s=42 if few else 5,
+        alpha=1 if few else 0.5,
         color=PALETTE[f"method-{method_place(place)}"],
         marker=MARKERS[method_place(place)],
         lw=0,
         zorder=4,
     )
     drawing.tip(marks, [_change_in_words(run, index, before[index], after[index]) for index in known.tolist()])
+    if not few:
+        _draw_means(axes, run, before, PALETTE["soft"])
+        _draw_means(axes, run, after, PALETTE[f"method-{method_place(place)}"])
     accuracy_axes(axes, run.counts)
     if len(known) <= MOST_NAMES:
-        for index, at, low, high in zip(known, x, start, end, strict=True):
-            name_point(axes, plain(run.classes[index], 12), (at, max(low, high)))
+        tops = [(at, max(low, high)) for at, low, high in zip(x, start, end, strict=True)]
+        by_change = np.argsort(-np.abs(end - start), kind="stable")
+        name_points(drawing, axes, [(run.classes[known[rank]], tops[rank]) for rank in by_change])
+    _name_groups(axes, run)
     _legend(axes, study, only=(0, place))
     return drawing.svg(f"changes-{place}", "Accuracy of every class with the baseline and with the recipe")
 
@@ -109,6 +119,27 @@ def _legend(axes: Axes, study: StudyRecord, only: tuple[int, ...] | None = None)
     ]
     names = [plain(study.recipes[place], 32) for place in places]
     axes.legend(marks, names, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(names), handletextpad=0.1, borderpad=0)
+
+
+def _draw_means(axes: Axes, run: RunRecord, shares: NDArray[np.float64], colour: str) -> None:
+    """A line through the means of neighbouring classes, ordered by their training images."""
+    counts = np.array(run.counts.per_class)
+    known = np.flatnonzero(~np.isnan(shares))
+    parts = np.array_split(known[np.argsort(counts[known], kind="stable")], NEIGHBOURS)
+    x = [np.exp(np.log(counts[part]).mean()) for part in parts]
+    axes.plot(x, [shares[part].mean() for part in parts], color=PALETTE["paper"], lw=5, zorder=5)
+    axes.plot(x, [shares[part].mean() for part in parts], color=colour, lw=2.6, zorder=6)
+
+
+def _name_groups(axes: Axes, run: RunRecord) -> None:
+    """Where few ends and many begins, if there are classes on both sides."""
+    for group, border in (("few", run.borders.few_below), ("many", run.borders.many_above)):
+        if group not in run.groups or len(set(run.groups)) == 1:
+            continue
+        edge = border * (0.985 if group == "few" else 1.015)  # the border itself is medium
+        axes.axvline(edge, color=PALETTE["rule"], lw=1.2, zorder=1)
+        side, word = ("right", f"{group} ") if group == "few" else ("left", f" {group}")
+        axes.text(edge, 107, word, ha=side, va="bottom", fontsize=10.5, color=PALETTE["soft"])
 
 
 def _change_in_words(run: RunRecord, index: int, before: float, after: float) -> str:

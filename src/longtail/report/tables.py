@@ -47,6 +47,11 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...]
 
+    @property
+    def has_changes(self) -> tuple[bool, ...]:
+        """Whether a column needs room for differences."""
+        return tuple(any(row[place].change for row in self.rows) for place in range(len(self.columns)))
+
 
 def run_table(run: RunRecord) -> Table:
     """One row: the accuracy of all images, of the shot groups and of the worst class, and the calibration."""

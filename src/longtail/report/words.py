@@ -49,12 +49,12 @@ def difference(value: float, metric: Metric) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A fraction for a sentence.
+    """A fraction for a sentence, on one line with its sign.
 
     >>> percent(0.5)
-    '50.0 %'
+    '50.0\\xa0%'
     """
-    return MISSING if value is None else f"{100 * value:.1f} %"
+    return MISSING if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
 def counted(amount: int, noun: str, plural: str | None = None) -> str:

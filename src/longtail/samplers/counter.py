@@ -9,7 +9,7 @@ from longtail.draws import Key
 
 Words = NDArray[np.uint64]
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio
 
 
 def words(key: Key, counters: Words) -> Words:
@@ -24,7 +24,7 @@ def uniforms(key: Key, counters: Words) -> NDArray[np.float64]:
 
 def hashed(starts: Words, counters: Words) -> Words:
     """64 random bits for each pair of a start and a counter; the arrays broadcast."""
-    bits = starts + (counters + np.uint64(1)) * _GOLDEN
+    bits = starts + (counters + np.uint64(1)) * GOLDEN
     bits ^= bits >> np.uint64(30)
     bits *= np.uint64(0xBF58476D1CE4E5B9)
     bits ^= bits >> np.uint64(27)

@@ -57,6 +57,7 @@ def _console(*, stderr: bool) -> Console:
 def show_error(message: str, console: Console) -> None:
     """A sentence, and perhaps a list below it."""
     first, *rest = message.splitlines() or [""]
-    console.print(Text("Error: ", style="error") + Text(plain(first)), soft_wrap=not console.is_terminal)
+    sentence = Text.assemble(("Error: ", "error"), plain(first))
+    console.print(sentence, soft_wrap=not console.is_terminal)
     for line in rest:
         console.print(plain(line), soft_wrap=True)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.padding import Padding
@@ -36,13 +40,12 @@ def show_description(description: Description) -> None:
 def _headline(description: Description) -> Text:
     counts = description.counts
     parts = ", ".join(f"{sum(images):,} {part}" for part, images in description.parts.items())
-    text = Text(f"{plain(description.name)}  ", style="heading")
-    text.append(
-        f"{counted(len(counts), 'class', 'classes')}, {parts} images; "
-        f"{counts.largest:,} in the largest class, {counts.smallest:,} in the smallest: ",
-        style="not bold",
+    return Text.assemble(
+        (plain(description.name), "heading"),
+        f": {counted(len(counts), 'class', 'classes')}; {parts} images; for training {counts.largest:,} of the largest "
+        f"class and {counts.smallest:,} of the smallest, ",
+        (f"imbalance ratio {counts.ratio:,.4g}", "heading"),
     )
-    return text.append(f"ratio {counts.ratio:,.1f}")
 
 
 def _groups(description: Description) -> Grid:
@@ -65,9 +68,9 @@ def _unreadable(description: Description, console: Console) -> None:
     looked = "every image was decoded" if description.looked == "pixels" else "only headers were read; --full decodes"
     bad = description.unreadable
     if not bad:
-        console.print(Text("✓ ", style="better") + Text(f"No unreadable file ({looked})."))
+        console.print(Text.assemble(("✓ ", "better"), f"No unreadable file ({looked})."))
         return
-    console.print(Text(f"✗ {counted(len(bad), 'unreadable file')}", style="error") + Text(f" ({looked}):", style="not bold"))
+    console.print(Text.assemble((f"✗ {counted(len(bad), 'unreadable file')}", "error"), f" ({looked}):"))
     for identity, reason in list(bad.items())[:NAMED]:
         console.print(f"  {plain(identity)}: {plain(reason)}", soft_wrap=True)
     if len(bad) > NAMED:
@@ -77,4 +80,5 @@ def _unreadable(description: Description, console: Console) -> None:
 def show_json(content: Mapping[str, Any]) -> None:
     """Print JSON, exactly, for a program to read."""
     text = json.dumps(content, indent=2, ensure_ascii=False)
-    output_console().out(text if all(map(plain_line, text.splitlines())) else json.dumps(content, indent=2), highlight=False)
+    safe = all(line.isprintable() for line in text.splitlines())
+    output_console().out(text if safe else json.dumps(content, indent=2), highlight=False)

@@ -25,15 +25,16 @@ def help_text(command: click.Command, ctx: click.Context) -> str:
     console.width = min(WIDTH, console.width)
     with console.capture() as captured:
         console.print(Group(*_parts(command, ctx)))
-    return captured.get().rstrip("\n")
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
 def _parts(command: click.Command, ctx: click.Context) -> Iterable[RenderableType]:
     usage = " ".join([ctx.command_path, *command.collect_usage_pieces(ctx)])
-    yield Text("Usage: ", style="heading") + Text(usage, style="not bold")
+    yield Text.assemble(("Usage: ", "heading"), usage)
     yield Padding(Text(_paragraphs(cleandoc(command.help or ""))), (1, 2))
     if isinstance(command, click.Group):
-        yield from _section("Commands", [(Text(name), Text(each.get_short_help_str(WIDTH))) for name, each in command.commands.items()])
+        rows = [(Text(name, "many"), Text(each.get_short_help_str(WIDTH))) for name, each in command.commands.items()]
+        yield from _section("Commands", rows, width=None)
     for heading, options in _by_heading(command.get_params(ctx)).items():
         yield from _section(heading, [_row(option, ctx) for option in options])
 
@@ -43,9 +44,9 @@ def _paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
-def _section(heading: str, rows: Iterable[tuple[Text, Text]]) -> Iterable[RenderableType]:
+def _section(heading: str, rows: Iterable[tuple[Text, Text]], width: int | None = NAMES_WIDTH) -> Iterable[RenderableType]:
     grid = Grid.grid(padding=(0, 2, 0, 0))
-    grid.add_column(width=NAMES_WIDTH, style="many")
+    grid.add_column(width=width)
     grid.add_column(ratio=1)
     for row in rows:
         grid.add_row(*row)
@@ -64,9 +65,6 @@ def _by_heading(parameters: Iterable[click.Parameter]) -> dict[str, list[click.O
 
 def _row(option: click.Option, ctx: click.Context) -> tuple[Text, Text]:
     unit = "" if option.is_flag else option.make_metavar(ctx)
-    name = Text(", ".join(option.opts)) + Text(f" {unit}" if unit else "", style="dim")
-    text = Text(option.help or "")
-    default = option.get_help_extra(ctx).get("default")
-    if default:
-        text.append(f"  [default: {default.strip('()')}]", style="dim")
-    return name, text
+    default = option.get_help_extra(ctx).get("default", "").strip("()")
+    name = Text.assemble((", ".join(option.opts), "many"), (f" {unit}" if unit else "", "dim"))
+    return name, Text.assemble(option.help or "", (f"  [default: {default}]" if default else "", "dim"))

@@ -57,4 +57,4 @@ def _show(table: Table, what: str, path: Path, page: Path) -> None:
 
 def _point(console: Console, what: str, path: Path) -> None:
     """Where something lies, on one line that can be copied."""
-    console.print(Text(f"{what:<5}", style="heading") + Text(str(path)), soft_wrap=True)
+    console.print(Text.assemble((f"{what:<5}", "heading"), str(path)), soft_wrap=True)

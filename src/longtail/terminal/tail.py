@@ -13,8 +13,10 @@ from longtail.text import plain
 
 ROWS_UP_TO = 24
 """Classes that get a bar and a name each; more of them stand side by side as columns."""
-HEIGHT = 14
+HEIGHT = 15
 """Lines of the columns."""
+SMALLEST = 1 / 8
+"""Cells of the smallest bar: no class is nothing."""
 NAME_WIDTH = 28
 LOGARITHMIC_FROM = 200
 """Imbalance ratio from which on a linear picture would show the few as nothing."""
@@ -85,7 +87,8 @@ def _columns(bars: Sequence[Bar], width: int) -> Text:
         picture.append(marks.get(line, "").rjust(margin - 2), style="dim")
         picture.append(" ┤" if line in marks else " │", style="dim")
         for count, group in columns:
-            picture.append(_upward(scale(count) * HEIGHT - line), style=group)
+            cells = max(scale(count) * HEIGHT, SMALLEST) - line
+            picture.append(_upward(cells), style=group)
         picture.append("\n")
     picture.append(" " * (margin - 1) + "└" + "─" * len(columns) + "\n", style="dim")
     picture.append(_spans(columns, bars, margin))
@@ -135,13 +138,13 @@ def _spans(columns: Sequence[tuple[float, ShotGroup]], bars: Sequence[Bar], marg
 
 
 def _across(cells: float) -> str:
-    """A bar to the right, exact to an eighth of a cell, never nothing."""
-    eighths = max(1, round(cells * 8))
+    """A bar to the right, exact to an eighth of a cell."""
+    eighths = round(max(cells, SMALLEST) * 8)
     return "█" * (eighths // 8) + ACROSS[eighths % 8].strip()
 
 
 def _upward(cells: float) -> str:
-    """What of a column lies in this line; the lowest line is never empty."""
+    """What lies in one line of a column that reaches `cells` beyond the line's foot."""
     return UPWARD[min(8, max(0, round(cells * 8)))]
 
 

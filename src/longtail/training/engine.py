@@ -28,7 +28,7 @@ class Engine:
 
     def place(self, model: Model) -> Model:
         """The model on the device, in the layout that convolutions run fastest in."""
-        return model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model.to(self.device).to(memory_format=torch.channels_last)
 
     def images(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) on the device, in the layout of the model."""

@@ -18,6 +18,7 @@ from longtail.models.backbones import (
     build_backbone,
     check_backbone,
     data_config,
+    feature_size,
     load_file,
     load_pretrained,
 )
@@ -61,7 +62,7 @@ class Plan:
         elif self.weights != "none":
             load_file(backbone, Path(self.weights))
         torch.manual_seed(Key.of_seed(self.seed).at("head").value)
-        head = self.recipe.head(int(backbone.num_features), len(self.images.classes))
+        head = self.recipe.head(feature_size(backbone), len(self.images.classes))
         classifier = Classifier(backbone, head)
         architecture = Architecture(self.backbone, self.image_size, head.description(), self.images.classes)
         return classifier, architecture
@@ -76,8 +77,8 @@ class Plan:
             f"Recipe {self.recipe_name}: {stages}; seed {self.seed}",
             f"Backbone {self.backbone}, weights {Path(self.weights).name}, images {width} x {height} pixels",
             f"Batch {first.batch_size}, learning rate {first.lr:g} ({setting.source})",
-            f"Shot groups: many has more than {self.borders.many_above:g} training images, "
-            f"few fewer than {self.borders.few_below:g}",
+            f"Shot groups: many has more than {self.borders.many_above:.3g} training images, "
+            f"few fewer than {self.borders.few_below:.3g}",
             f"Running on {self.engine.describe()}",
         ]
 
@@ -116,7 +117,7 @@ def _as_wished(setting: Setting, wishes: Wishes) -> Setting:
     changes: dict[str, Any] = {}
     for name in ("epochs", "batch_size", "lr"):
         if wishes.get(name) is not None:
-            changes[name] = wishes[name]  # type: ignore[literal-required]
+            changes[name] = wishes[name]
     if changes:
         changes["source"] = f"{setting.source}; as asked: {', '.join(changes)}"
     return replace(setting, **changes)

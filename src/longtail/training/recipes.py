@@ -17,7 +17,7 @@ from longtail.models.heads import Cosine, Linear
 from longtail.samplers import cben
 from longtail.schedules import CosineDecay
 from longtail.training.settings import Setting
-from longtail.training.stage import HEAD_ALONE, Recipe, Stage
+from longtail.training.stage import HEAD_ALONE, OptimizerFunction, Recipe, Stage
 
 RecipeFunction = Callable[[ClassCounts, Setting], Recipe]
 
@@ -47,7 +47,7 @@ def gcl(counts: ClassCounts, setting: Setting) -> Recipe:
     representation = _first_stage(setting, losses.gcl(counts), mixing=mixup(setting.mixup))
     classifier = Stage(
         name="classifier re-training",
-        objective=losses.gcl(counts, scale=20, amplitude=0.5, target_margin=0.1, focus=losses.Focus(1.0)),
+        objective=losses.gcl(counts, scale=20, amplitude=0.5, target_margin=0.1, focus=losses.Focus(1.0, detached=True)),
         epochs=epochs,
         batch_size=setting.batch_size,
         lr=0.02 * setting.lr,
@@ -92,7 +92,7 @@ def _first_stage(setting: Setting, objective: losses.Criterion, **changes: objec
     )
 
 
-def _sgd(setting: Setting) -> Callable[..., torch.optim.Optimizer]:
+def _sgd(setting: Setting) -> OptimizerFunction:
     return partial(torch.optim.SGD, momentum=0.9, weight_decay=setting.weight_decay)
 
 

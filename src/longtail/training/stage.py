@@ -18,7 +18,8 @@ from longtail.models.heads import Head
 from longtail.samplers import Sampling, instance
 from longtail.schedules import Constant, Schedule
 
-SGD = partial(torch.optim.SGD, momentum=0.9, weight_decay=2e-4)
+OptimizerFunction = Callable[..., torch.optim.Optimizer]  # (parameter groups, lr) -> optimizer
+SGD: OptimizerFunction = partial(torch.optim.SGD, momentum=0.9, weight_decay=2e-4)
 WHOLE_NETWORK: Mapping[str, float] = {"backbone": 1.0, "head": 1.0}
 HEAD_ALONE: Mapping[str, float] = {"head": 1.0}
 
@@ -38,7 +39,7 @@ class Stage:
     batch_size: int
     lr: float  # of the first epoch after warm-up
     lr_schedule: Schedule = field(default_factory=Constant)  # epoch -> share of `lr`
-    optimizer: Callable[..., torch.optim.Optimizer] = partial(torch.optim.SGD, momentum=0.9, weight_decay=2e-4)
+    optimizer: OptimizerFunction = SGD
     sampling: Sampling = field(default_factory=instance)
     mixing: Mixing | None = None
     augmentation: Augmentation | None = None
@@ -91,8 +92,8 @@ def is_frozen(module: nn.Module) -> bool:
     return not any(parameter.requires_grad for parameter in module.parameters())
 
 
-def _optimizer_name(optimizer: Callable[..., torch.optim.Optimizer]) -> str:
+def _optimizer_name(optimizer: OptimizerFunction) -> str:
     if not isinstance(optimizer, partial):
         return getattr(optimizer, "__name__", repr(optimizer))
     numbers = ", ".join(f"{name} {value:g}" for name, value in optimizer.keywords.items())
-    return f"{optimizer.func.__name__}({numbers})"  # type: ignore[attr-defined]
+    return f"{optimizer.func.__name__}({numbers})"

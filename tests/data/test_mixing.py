@@ -1,0 +1,175 @@
+"""Mixing against loops over single samples, and the laws that every rule keeps."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from longtail.counts import ClassCounts
+from longtail.data.mixing import Mixing, average, cutmix, manifold_mixup, mixup, paste, remix
+from longtail.draws import Key
+from longtail.errors import LongtailError
+from longtail.moment import Mixed
+
+B = 8
+COUNTS = ClassCounts((5, 300, 100, 20))
+TARGETS = torch.tensor([0, 1, 2, 3, 1, 1, 0, 2])
+RULES = [
+    mixup(),
+    mixup(0.2),
+    cutmix(),
+    cutmix(probability=0.5),
+    manifold_mixup(),
+    remix(COUNTS),
+    remix(COUNTS, cutmix()),
+]
+
+
+def images(seed: int = 0) -> Tensor:
+    return torch.rand(B, 3, 12, 16, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def numbered() -> Tensor:
+    """Images whose every pixel is the number of the image."""
+    return torch.arange(B).reshape(B, 1, 1, 1).expand(B, 3, 12, 16).double()
+
+
+def test_average_sample_by_sample() -> None:
+    batch, partners = images(), torch.randperm(B, generator=torch.Generator().manual_seed(1))
+    mixed, share = average(batch, partners, 0.3)
+    assert share == 0.3
+    for i in range(B):
+        torch.testing.assert_close(mixed[i], 0.3 * batch[i] + 0.7 * batch[partners[i]])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_paste_puts_one_box_of_the_partner_into_each_image(seed: int) -> None:
+    batch, partners = numbered(), torch.arange(B).roll(1)
+    wanted = 0.6
+    mixed, share = paste(batch, partners, wanted, np.random.default_rng(seed))
+    pasted = (mixed != batch).any(dim=1)
+    assert (pasted == pasted[0]).all()
+    rows, columns = pasted[0].any(dim=1), pasted[0].any(dim=0)
+    assert torch.equal(pasted[0], rows[:, None] & columns)
+    assert rows.int().diff().abs().sum() <= 2
+    assert rows.sum() <= 12 * (1 - wanted) ** 0.5
+    assert columns.sum() <= 16 * (1 - wanted) ** 0.5
+    assert share == pytest.approx(1 - pasted[0].double().mean().item())
+    assert torch.equal(mixed[:, :, pasted[0]], batch[partners][:, :, pasted[0]])
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_the_key_decides_and_nothing_else(rule: Mixing) -> None:
+    batch = images()
+    before = batch.clone()
+    outcomes: list[tuple[Tensor, Mixed]] = []
+    for step in (0, 0, 1):
+        torch.manual_seed(len(outcomes))
+        np.random.seed(len(outcomes))  # noqa: NPY002
+        outcomes.append(rule.mix(batch, TARGETS, Key.of_seed(0).at("step", step)))
+    assert torch.equal(batch, before)
+    (first, once), (again, twice), (other, _) = outcomes
+    assert torch.equal(first, again)
+    assert all(torch.equal(*pair) for pair in zip(once, twice, strict=True))
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("rule", [mixup(), cutmix(), manifold_mixup()], ids=repr)
+def test_share_and_labels_belong_to_the_samples(rule: Mixing) -> None:
+    batch = torch.eye(B).reshape(B, B, 1, 1).expand(B, B, 12, 16)  # channel i of a mixture is the share of sample i
+    mixed, targets = rule.mix(batch, torch.arange(B), Key.of_seed(3))
+    shares = mixed.mean(dim=(2, 3))
+    expected = torch.zeros(B, B)
+    for i in range(B):
+        expected[i, targets.first[i]] += targets.share
+        expected[i, targets.second[i]] += 1 - targets.share
+    torch.testing.assert_close(shares, expected)
+    assert sorted(targets.second.tolist()) == list(range(B))
+
+
+def test_shares_come_from_the_beta_distribution() -> None:
+    shares = torch.stack(
+        [
+            mixup(0.5).mix(torch.zeros(2, 1), torch.zeros(2, dtype=torch.long), Key(step))[1].share
+            for step in range(2000)
+        ]
+    )
+    # Beta(a, a): mean 1/2, variance 1 / (4 (2a + 1)).
+    assert shares.mean().item() == pytest.approx(0.5, abs=0.03)
+    assert shares.var().item() == pytest.approx(1 / 8, abs=0.01)
+
+
+def test_half_the_batches_stay_as_they_are() -> None:
+    rule = cutmix(probability=0.5)
+    untouched = [torch.equal(rule.mix(numbered(), TARGETS, Key(step))[0], numbered()) for step in range(400)]
+    boxless = [torch.equal(cutmix().mix(numbered(), TARGETS, Key(step))[0], numbered()) for step in range(400)]
+    assert 0.4 < (np.mean(untouched) - np.mean(boxless)) / (1 - np.mean(boxless)) < 0.6
+    _, targets = cutmix(probability=0).mix(numbered(), TARGETS, Key(0))
+    assert targets.share == 1
+
+
+def test_remix_pair_by_pair() -> None:
+    kappa, tau = 3.0, 0.5
+    seen = Counter[str]()
+    for step in range(50):
+        key = Key.of_seed(step)
+        plain, pairs = mixup().mix(images(), TARGETS, key)
+        mixed, targets = remix(COUNTS, kappa=kappa, tau=tau).mix(images(), TARGETS, key)
+        assert torch.equal(mixed, plain)
+        assert torch.equal(targets.second, pairs.second)
+        share = pairs.share.item()
+        for one, two, label_share in zip(targets.first, targets.second, targets.share, strict=True):
+            n1, n2 = COUNTS.per_class[one], COUNTS.per_class[two]
+            expected = share
+            if n1 / n2 >= kappa and share < tau:
+                expected = 0.0
+            if n1 / n2 <= 1 / kappa and 1 - share < tau:
+                expected = 1.0
+            assert label_share.item() == expected
+            seen["as mixed" if expected == share else str(expected)] += 1
+    assert min(seen.values()) > 20
+    assert len(seen) == 3
+
+
+def test_manifold_mixup_draws_what_is_mixed() -> None:
+    places = Counter(manifold_mixup().place(Key(step)) for step in range(400))
+    assert 150 < places["images"] < 250
+    assert places["images"] + places["features"] == 400
+    assert {rule.place(Key(step)) for rule in (mixup(), cutmix(), remix(COUNTS)) for step in range(9)} == {"images"}
+
+
+def test_features_can_be_mixed_and_carry_gradients() -> None:
+    features = torch.randn(B, 5, requires_grad=True)
+    mixed, targets = manifold_mixup().mix(features, TARGETS, Key.of_seed(0))
+    mixed.sum().backward()
+    assert features.grad is not None
+    torch.testing.assert_close(features.grad, torch.ones(B, 5))
+    assert targets.share.requires_grad is False
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_images_keep_their_precision_and_shares_have_their_own(rule: Mixing, dtype: torch.dtype) -> None:
+    mixed, targets = rule.mix(images().to(dtype), TARGETS, Key.of_seed(0))
+    assert mixed.dtype == dtype
+    assert targets.share.dtype == torch.promote_types(dtype, torch.float32)
+
+
+def test_a_batch_of_one_is_mixed_with_itself() -> None:
+    mixed, targets = mixup().mix(images()[:1], TARGETS[:1], Key.of_seed(0))
+    torch.testing.assert_close(mixed, images()[:1])
+    assert torch.equal(targets.first, targets.second)
+
+
+@pytest.mark.parametrize("make", [lambda: mixup(0), lambda: mixup(float("nan")), lambda: cutmix(probability=1.5)])
+def test_numbers_out_of_range_are_refused(make: object) -> None:
+    with pytest.raises(LongtailError, match="alpha must be above 0"):
+        make()  # type: ignore[operator]
+
+
+def test_repr_tells_the_numbers() -> None:
+    assert repr(remix(COUNTS, cutmix(0.5))) == "remix(cutmix(alpha=0.5, probability=1), kappa=3, tau=0.5)"

@@ -1,0 +1,86 @@
+"""Evaluation pixels are timm's own, small images keep theirs, and everything goes through JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from timm.data import create_transform
+
+from longtail.data.digits import digits
+from longtail.data.preprocessing import Preprocessing
+from longtail.errors import LongtailError
+
+TIMM: dict[str, Any] = {
+    "input_size": (3, 48, 48),
+    "interpolation": "bicubic",
+    "mean": (0.485, 0.456, 0.406),
+    "std": (0.229, 0.224, 0.225),
+    "crop_pct": 0.875,
+    "crop_mode": "center",
+}
+
+
+def picture(width: int, height: int) -> Image.Image:
+    values = np.random.default_rng(width * 1000 + height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    width=st.integers(1, 300),
+    height=st.integers(1, 300),
+    interpolation=st.sampled_from(["bilinear", "bicubic", "lanczos"]),
+    crop=st.sampled_from([0.875, 0.9, 0.95, 1.0]),
+)
+def test_one_step_gives_timms_pixels(width: int, height: int, interpolation: str, crop: float) -> None:
+    config = {**TIMM, "interpolation": interpolation, "crop_pct": crop}
+    theirs = create_transform(**config, is_training=False)
+    image = picture(width, height)
+    ours = Preprocessing.of_timm(config)
+    one_of_255 = 1 / 255 / min(ours.std)
+    difference = (ours(image) - theirs(image)).abs()
+    assert difference.max() < 2.01 * one_of_255  # where a value lies between two, the last bit decides
+    assert difference.mean() < 0.1 * one_of_255
+
+
+@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 40), st.integers(1, 40), st.floats(0.3, 1))
+@settings(deadline=None)
+def test_every_size_comes_out_as_asked(width: int, height: int, rows: int, columns: int, crop: float) -> None:
+    pixels = Preprocessing((rows, columns), crop_fraction=crop).pixels(Image.new("RGB", (width, height), (9, 8, 7)))
+    assert pixels.dtype == torch.uint8
+    assert torch.equal(pixels, torch.tensor([9, 8, 7], dtype=torch.uint8)[:, None, None].expand(3, rows, columns))
+
+
+def test_an_image_of_the_size_keeps_its_pixels(tmp_path: Path) -> None:
+    image = picture(31, 17)
+    image.save(tmp_path / "image.png")
+    pixels = Preprocessing((17, 31)).pixels(tmp_path / "image.png")
+    np.testing.assert_array_equal(pixels.permute(1, 2, 0).numpy(), np.asarray(image))
+
+
+def test_normalise_is_the_formula() -> None:
+    preprocessing = Preprocessing((4, 4), mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
+    images = torch.randint(0, 256, (5, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    mean, std = (torch.tensor(v)[:, None, None] for v in (preprocessing.mean, preprocessing.std))
+    torch.testing.assert_close(preprocessing.normalise(images), (images / 255 - mean) / std, atol=1e-6, rtol=1e-5)
+    assert images.dtype == torch.uint8
+
+
+def test_description_goes_through_json() -> None:
+    for preprocessing in (Preprocessing.of_timm(TIMM), Preprocessing.native(digits()), Preprocessing((3, 5)).at(64)):
+        assert Preprocessing.of(json.loads(json.dumps(preprocessing.description()))) == preprocessing
+
+
+def test_bad_settings_have_a_sentence() -> None:
+    with pytest.raises(LongtailError, match="Unknown interpolation 'cubic'; did you mean bicubic"):
+        Preprocessing((8, 8), interpolation="cubic")
+    with pytest.raises(LongtailError, match="at least 1 pixel"):
+        Preprocessing((0, 8))
