@@ -27,7 +27,7 @@ from longtail.samplers import (
     reversed_,
     square_root,
 )
-from longtail.samplers.counter import uniforms
+from longtail.samplers.counter import hashed, uniforms
 from longtail.samplers.orders import shuffled
 
 COUNTS = (3, 50, 1, 12, 7)  # not in descending order
@@ -135,6 +135,11 @@ def test_probabilities_by_hand() -> None:
     assert instance().class_probability(counts, 0, 1) is None
 
 
+def test_hash_gives_the_published_numbers_of_splitmix64() -> None:
+    first = hashed(np.zeros(1, np.uint64), np.arange(3, dtype=np.uint64))
+    assert first.tolist() == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+
+
 def test_uniforms_are_uniform() -> None:
     numbers = uniforms(KEY, np.arange(200_000, dtype=np.uint64))
     assert numbers.min() >= 0
@@ -198,6 +203,12 @@ def test_class_aware_deals_as_the_published_loop_does(index: LabelIndex) -> None
         assert len(dealt) == 40 * 3
         for cycle in range(len(dealt) // count):
             assert sorted(dealt[cycle * count : (cycle + 1) * count]) == np.flatnonzero(label == LABELS).tolist()
+
+
+def test_classes_of_one_size_are_dealt_in_different_orders() -> None:
+    labels = np.repeat([0, 1], 40)
+    dealt = drawn(class_aware(4), LabelIndex.of(labels), 80)
+    assert not np.array_equal(dealt[labels[dealt] == 0], dealt[labels[dealt] == 1] - 40)
 
 
 def test_class_aware_deals_at_least_one_image() -> None:

@@ -19,12 +19,17 @@ UNREADABLE = 1
 """Exit code of `predict` if a file could not be read."""
 
 
-@click.group(cls=options.Commands, context_settings={"help_option_names": ["-h", "--help"]})
-def cli() -> None:
+@click.group(
+    cls=options.Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Image classifiers that do not forget the rare classes.
 
     Begin with `longtail compare`: it trains cross-entropy and GCL on scikit-learn's digits and shows the difference.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @cli.command
@@ -53,9 +58,7 @@ def train(data: str | None, recipe: str, seed: int, out: Path | None, **wishes: 
 @options.SEEDS
 @options.WISHES
 @options.OUT
-def compare(
-    data: str | None, recipes: tuple[str, ...], seeds: int, out: Path | None, **wishes: Unpack[Wishes]
-) -> None:
+def compare(data: str | None, recipes: tuple[str, ...], seeds: int, out: Path | None, **wishes: Unpack[Wishes]) -> None:
     """Train several recipes on the same split and show what differs.
 
     DATA is a folder of class folders, or one with train/ and test/ (also val/) beneath; or cifar10, cifar100. Without
@@ -91,7 +94,9 @@ def predict(
     from longtail.terminal import Terminal
     from longtail.watching import Watcher
 
-    watcher = Watcher() if sys.stdout.isatty() else Terminal()  # a bar and rows on one terminal would run into each other
+    watcher = (
+        Watcher() if sys.stdout.isatty() else Terminal()
+    )  # a bar and rows on one terminal would run into each other
     predictions = longtail.predict(
         run, _with_standard_input(images), top=top, batch_size=batch_size, workers=workers, watcher=watcher
     )

@@ -29,13 +29,14 @@ def answer(command: click.Command, words: Sequence[str]) -> int:
     """Do what the words say. Returns the exit code."""
     _prepare(sys.stdin, sys.stdout, sys.stderr)
     try:
-        code = command.main(list(words), prog_name="longtail", standalone_mode=False)
+        code = _run(command, words)
         sys.stdout.flush()  # a closed pipe shows here rather than when Python ends
+        return code
     except LongtailError as mistake:
         return _complain(str(mistake))
     except click.UsageError as mistake:
         return _complain(mistake.format_message(), mistake.ctx)
-    except (click.Abort, KeyboardInterrupt):
+    except KeyboardInterrupt:
         return _stop()
     except BrokenPipeError:
         return _leave_quietly()
@@ -44,7 +45,16 @@ def answer(command: click.Command, words: Sequence[str]) -> int:
             raise
         where = f" ({trouble.filename})" if trouble.filename else ""
         return _complain(f"{trouble.strerror}{where}; {WAYS_OUT[trouble.errno]}.")
-    return code if isinstance(code, int) else 0
+
+
+def _run(command: click.Command, words: Sequence[str]) -> int:
+    """Click's own `main` would answer a closed pipe and Ctrl-C in its way."""
+    try:
+        with command.make_context("longtail", list(words)) as ctx:
+            command.invoke(ctx)
+    except click.exceptions.Exit as end:  # of --help, and of a command that has a code to give
+        return end.exit_code
+    return 0
 
 
 def _prepare(*streams: TextIO) -> None:

@@ -46,9 +46,7 @@ class Outcomes:
         starts = range(0, len(targets), _ROWS_AT_ONCE)
         chunks = [slice(start, start + _ROWS_AT_ONCE) for start in starts]
         parts = [_predict(scores[chunk], targets[chunk]) for chunk in chunks]
-        predicted, confidence, log_likelihood = (
-            np.concatenate(column) for column in zip(*parts, strict=True)
-        )
+        predicted, confidence, log_likelihood = (np.concatenate(column) for column in zip(*parts, strict=True))
         return cls(scores.shape[1], targets, predicted, confidence, log_likelihood)
 
     @property
@@ -207,9 +205,7 @@ _ALL = (
         ("expected_calibration_error",),
         higher_is_better=False,
     ),
-    Metric(
-        "log_loss", "Log loss", "mean of -log p(label)", ("log_loss",), unit="nats", higher_is_better=False
-    ),
+    Metric("log_loss", "Log loss", "mean of -log p(label)", ("log_loss",), unit="nats", higher_is_better=False),
 )
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
 
@@ -227,22 +223,16 @@ def summary(result: Mapping[str, Any]) -> dict[str, float | None]:
 def _check(scores: NDArray[Any], targets: NDArray[Any]) -> None:
     if scores.ndim != 2 or targets.shape != scores.shape[:1] or scores.size == 0:
         shapes = f"{scores.shape} and {targets.shape}"
-        raise LongtailError(
-            f"Metrics need logits (N, C) and labels (N,) of at least one image, not {shapes}."
-        )
+        raise LongtailError(f"Metrics need logits (N, C) and labels (N,) of at least one image, not {shapes}.")
     if not np.issubdtype(targets.dtype, np.integer):
         raise LongtailError(f"Labels must be class indices, whole numbers, not {targets.dtype}.")
     outside = (targets < 0) | (targets >= scores.shape[1])
     if outside.any():
         wrong = targets[outside][0]
-        raise LongtailError(
-            f"Label {wrong} is outside 0 .. {scores.shape[1] - 1}, the columns of the logits."
-        )
+        raise LongtailError(f"Label {wrong} is outside 0 .. {scores.shape[1] - 1}, the columns of the logits.")
     finite = np.isfinite(scores).all(axis=1)
     if not finite.all():
-        raise LongtailError(
-            f"The logits of image {int(np.argmin(finite))} are not finite; did the training diverge?"
-        )
+        raise LongtailError(f"The logits of image {int(np.argmin(finite))} are not finite; did the training diverge?")
 
 
 def _predict(

@@ -17,9 +17,7 @@ class Names(click.ParamType):
 
     name = "NAME,NAME,..."
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """The names without the spaces around them."""
         if isinstance(value, tuple):
             return value
@@ -31,9 +29,7 @@ class Borders(click.ParamType):
 
     name = "MANY,FEW"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, float]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
         """Both numbers; whether they make sense is the library's question."""
         if isinstance(value, tuple):
             return value
@@ -49,9 +45,7 @@ class FractionOrFolder(click.ParamType):
 
     name = "FRACTION|DIR|0"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | Path:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | Path:
         """A number where it is one."""
         try:
             return float(value)
@@ -93,7 +87,9 @@ def _help_text(command: click.Command, ctx: click.Context) -> str:
 
 def option(*names: str, panel: str, help: str, **details: Any) -> Decorator:  # noqa: A002
     """One option, as a decorator."""
-    return click.option(*names, cls=Option, panel=panel, help=help, show_default=details.pop("show_default", True), **details)
+    return click.option(
+        *names, cls=Option, panel=panel, help=help, show_default=details.pop("show_default", True), **details
+    )
 
 
 def together(*options: Decorator) -> Decorator:
@@ -162,7 +158,11 @@ EPOCHS = on_method(
     show_default="digits 80, photographs 30 if pretrained, else 200",
 )
 SEED = on_method(
-    "--seed", type=int, metavar="NUMBER", default=0, help="Seed of everything random but the split, which stays the same."
+    "--seed",
+    type=int,
+    metavar="NUMBER",
+    default=0,
+    help="Seed of everything random but the split, which stays the same.",
 )
 SEEDS = on_method(
     "--seeds", type=int, metavar="NUMBER", default=1, help="How many seeds to train each recipe with: 0, 1, 2, ..."
@@ -230,7 +230,9 @@ FORMAT = on_rows(
     default="csv",
     help="CSV with a heading line, or a JSON object a line.",
 )
-TOP = on_rows("--top", type=int, metavar="K", default=1, help="How many classes to name for each file, the likeliest first.")
+TOP = on_rows(
+    "--top", type=int, metavar="K", default=1, help="How many classes to name for each file, the likeliest first."
+)
 PREDICT_BATCH_SIZE = on_machine("--batch-size", type=int, metavar="IMAGES", default=64, help="Images at a time.")
 FULL = on_images("--full", is_flag=True, help="Decode every image instead of reading its header.", show_default=False)
 JSON = on_rows("--json", "as_json", is_flag=True, help="JSON on standard output instead of text.", show_default=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def make_folder(tmp_path: Path) -> MakeFolder:
         for folder, names in content.items():
             (root / folder).mkdir(parents=True, exist_ok=True)
             for name in [f"{i:03}.png" for i in range(names)] if isinstance(names, int) else names:
-                noise(abs(hash(name)) % 1000, size).save(root / folder / name)
+                noise(zlib.crc32(name.encode()), size).save(root / folder / name)
         return root
 
     return make

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 from torch import Tensor
 
-from longtail.data.augment import CropFlip, RandomResizedCropFlip, usual
+from longtail.data.augment import CropFlip, RandomResizedCropFlip
 from longtail.data.preprocessing import Preprocessing
 from longtail.data.reading import open_image
 from longtail.draws import Draws, Key
@@ -25,7 +24,9 @@ def draws(positions: list[int]) -> Draws:
 
 
 def some_images(count: int, height: int, width: int) -> Tensor:
-    return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return torch.randint(
+        0, 256, (count, 3, height, width), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
+    )
 
 
 def every_crop(image: Tensor, padding: int, flip: bool) -> list[Tensor]:
@@ -132,10 +133,3 @@ def test_scaled_jpeg_decoding_gives_the_same_picture_within_a_tolerance(tmp_path
             if name == "image.jpg":
                 assert max(decoded) <= 800  # really scaled
         assert (seen[0] - seen[1]).abs().mean() < 2.5
-
-
-def test_usual_augmentations() -> None:
-    assert usual("digits", (8, 8)) == CropFlip(1, flip=False)
-    assert usual("cifar", (32, 32)) == CropFlip(4, flip=True)
-    assert usual("small", (64, 64)) == CropFlip(8, flip=True)
-    assert usual("photographs", (224, 224)) == RandomResizedCropFlip()

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from longtail.data.imbalance import Profile, exponential, long_tailed, step
 from longtail.errors import LongtailError
@@ -29,7 +28,7 @@ def test_counts_equal_the_official_generator(case: dict[str, Any]) -> None:
 def test_choice_is_the_one_of_the_global_seed_0_shuffle() -> None:
     labels = np.random.default_rng(3).permutation(np.repeat(np.arange(5), 60))
     np.random.seed(0)  # noqa: NPY002  (what the published code does)
-    expected = []
+    expected: list[int] = []
     for label, wanted in enumerate(exponential(60, 5, 10)):
         indices = np.where(labels == label)[0]
         np.random.shuffle(indices)  # noqa: NPY002

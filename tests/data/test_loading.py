@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -111,12 +111,12 @@ def test_images_in_memory_can_be_resized() -> None:
 
 
 def test_the_global_generators_stay_as_they_are(tmp_path: Path) -> None:
-    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].tobytes()  # type: ignore[index, union-attr]  # noqa: NPY002
+    before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].tobytes()  # type: ignore[index]  # noqa: NPY002
     one = loader(files(tmp_path, 12), LARGE, RandomResizedCropFlip(), workers=1)
     list(one.batches(key=KEY))
     one.close()
     assert torch.equal(before, torch.get_rng_state())
-    assert numpy_before == np.random.get_state()[1].tobytes()  # type: ignore[index, union-attr]  # noqa: NPY002
+    assert numpy_before == np.random.get_state()[1].tobytes()  # type: ignore[index]  # noqa: NPY002
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -144,16 +144,26 @@ def test_two_passes_at_a_time_are_refused_and_never_mixed(tmp_path: Path) -> Non
     one.close()
 
 
+def test_small_images_are_decoded_once_for_all_loaders_of_a_part(tmp_path: Path) -> None:
+    part, watcher = files(tmp_path, 12), Recorder()
+    first = everything(list(loader(part, SMALL, None, watcher=watcher).batches()))
+    for name in part.identities:
+        (tmp_path / name).unlink()
+    again = everything(list(loader(part, SMALL, CropFlip(0, flip=False), watcher=watcher).batches(key=KEY)))
+    assert torch.equal(first[0], again[0])
+    assert watcher.tasks == {"Decoding into memory": [12, 12]}
+
+
 class Recorder(Watcher):
     def __init__(self) -> None:
         self.tasks: dict[str, list[int]] = {}
 
     def task(self, name: str, total: int, unit: str) -> Task:
-        done = self.tasks.setdefault(name, [total, 0])
+        seen = self.tasks.setdefault(name, [total, 0])
 
         class Counting(Task):
-            def advance(self, finished: int, **facts: float) -> None:
-                done[1] += finished
+            def advance(self, done: int, **facts: float) -> None:
+                seen[1] += done
 
         return Counting()
 
@@ -226,8 +236,6 @@ def test_labels_never_shift_when_broken_images_are_dropped(
 
 
 def test_workers_leave_interrupts_to_the_parent(tmp_path: Path) -> None:
-    import os
-
     one = loader(files(tmp_path, 60), LARGE, None, workers=1, batch_size=4)
     batches = one.batches()
     next(batches)

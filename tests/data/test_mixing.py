@@ -62,6 +62,18 @@ def test_paste_puts_one_box_of_the_partner_into_each_image(seed: int) -> None:
     assert torch.equal(mixed[:, :, pasted[0]], batch[partners][:, :, pasted[0]])
 
 
+def test_boxes_lie_everywhere_and_are_cut_off_at_the_border() -> None:
+    partners = torch.arange(B).roll(1)
+    boxes = torch.stack(
+        [(paste(numbered(), partners, 0.75, np.random.default_rng(seed))[0] != numbered())[1, 0] for seed in range(500)]
+    )
+    assert boxes.any(dim=0).all()
+    assert boxes.double().mean(dim=0).max() < 0.35  # a box of a quarter of the area, nowhere always
+    sizes = boxes.sum(dim=(1, 2))
+    assert sizes.max() == 12 * 16 // 4
+    assert sizes.min() < sizes.max()
+
+
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_the_key_decides_and_nothing_else(rule: Mixing) -> None:
     batch = images()

@@ -7,6 +7,7 @@ import struct
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,9 +29,9 @@ def png_header(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "webp", "ppm", "tif", "jpg"])
 def test_every_allowed_format_is_read(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"image.{suffix}"
-    options = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}.get(suffix, {})
+    exactly: dict[str, dict[str, Any]] = {"webp": {"lossless": True}, "jpg": {"quality": 100, "subsampling": 0}}
     picture = Image.fromarray(GRADIENT if suffix == "gif" else COLOURS)
-    picture.save(path, **options)
+    picture.save(path, **exactly.get(suffix, {}))
     difference = np.asarray(read(path), dtype=int) - np.asarray(picture.convert("RGB"), dtype=int)
     assert np.abs(difference).max() <= (3 if suffix == "jpg" else 0)
 
@@ -90,9 +91,15 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: s
 def test_first_frame_of_an_animation(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     for name in ("a.gif", "a.webp", "a.png", "a.tif"):
-        options = {"lossless": True} if name == "a.webp" else {}
-        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **options)
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], lossless=True)
         assert read(tmp_path / name).getpixel((1, 1)) == (255, 0, 0), name
+
+
+def test_a_camera_file_of_several_pictures_gives_the_first(tmp_path: Path) -> None:
+    frames = [Image.fromarray(COLOURS), Image.new("RGB", (10, 12), "blue")]
+    frames[0].save(tmp_path / "camera.jpg", "MPO", save_all=True, append_images=frames[1:], quality=100)
+    seen = np.asarray(read(tmp_path / "camera.jpg"), dtype=int)
+    assert np.abs(seen - COLOURS).mean() < 8
 
 
 def test_damaged_exif_does_not_cost_the_image(tmp_path: Path) -> None:

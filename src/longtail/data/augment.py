@@ -12,7 +12,6 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from longtail.data.parts import Kind
 from longtail.data.preprocessing import Preprocessing, as_tensor
 from longtail.data.reading import orientation, rgb
 from longtail.draws import Draws
@@ -116,16 +115,6 @@ class RandomResizedCropFlip(ImageAugmentation):
         height = min(size[1], max(1, round(size[0] / self.ratio[0])))
         left, top = (size[0] - width) // 2, (size[1] - height) // 2
         return left, top, left + width, top + height
-
-
-def usual(kind: Kind, size: tuple[int, int]) -> Augmentation:
-    """The augmentation that the field uses for such images of `size` (height, width).
-
-    A mirrored digit is no digit, so digits are shifted only. The padding is an eighth of the side: 4 pixels at 32.
-    """
-    if kind == "photographs":
-        return RandomResizedCropFlip()
-    return CropFlip(padding=max(1, min(size) // 8), flip=kind != "digits")
 
 
 def _shrink(box: tuple[int, int, int, int], target: tuple[int, int]) -> int:

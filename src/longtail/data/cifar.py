@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,15 +73,16 @@ def _official(name: str, data_root: Path, watcher: Watcher) -> tuple[CIFAR10, CI
 
 def _download(source: type[CIFAR10], data_root: Path) -> None:
     """Unpacks beside the target and moves the folder there in one step, so that nothing half done stays."""
-    created = not data_root.exists()
+    created = [folder for folder in (data_root, *data_root.parents) if not folder.exists()]
     try:
         data_root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".download-", dir=data_root) as temporary, _impatient():
             source(temporary, download=True)
             (Path(temporary) / source.base_folder).rename(data_root / source.base_folder)
     except (OSError, RuntimeError) as error:
-        if created and data_root.exists():
-            data_root.rmdir()
+        for folder in created:
+            with suppress(OSError):
+                folder.rmdir()
         raise LongtailError(
             f"{source.base_folder} is not under {data_root} and cannot be downloaded here ({error}); put the "
             f"official files of {source.url} there, or name the folder that has them with --data-root."

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from longtail.counts import SHOT_GROUPS, ClassCounts, ShotBorders, ShotGroup
 from longtail.data.loading import Loader
 from longtail.data.open import open_images
 from longtail.data.parts import ImageSet
+from longtail.data.pixels import InMemory
 from longtail.data.preprocessing import Preprocessing
 from longtail.data.reading import UnreadableImages
 from longtail.watching import Watcher
@@ -104,13 +106,17 @@ def describe(
         parts={name: _per_class(part.labels, len(images.classes)) for name, part in images.parts.items()},
         borders=borders or images.counts.shot_borders(),
         unreadable=_decode_all(images, workers, watcher) if full else images.unreadable,
-        looked="pixels" if full else "headers",
+        looked="pixels" if full or _in_memory(images) else "headers",
         notes=images.notes,
     )
 
 
-def _per_class(labels: np.ndarray[Any, np.dtype[np.int64]], classes: int) -> tuple[int, ...]:
+def _per_class(labels: NDArray[np.int64], classes: int) -> tuple[int, ...]:
     return tuple(np.bincount(labels, minlength=classes).tolist())
+
+
+def _in_memory(images: ImageSet) -> bool:
+    return all(isinstance(part.pixels, InMemory) for part in images.parts.values())
 
 
 def _decode_all(images: ImageSet, workers: int, watcher: Watcher) -> dict[str, str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from longtail.data.reading import SUFFIXES, shown
+from longtail.data.reading import SUFFIXES
+from longtail.data.words import counted, listed, printable, shown
 from longtail.errors import LongtailError
 
 PART_FOLDERS = {
@@ -18,7 +19,6 @@ PART_FOLDERS = {
     "validation": "validation",
     "test": "test",
 }  # folder name in lower case -> part
-_NAMED = 20  # names in one line
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Found:
     def notes(self) -> Iterator[str]:
         """What was left out, a line each."""
         if self.loose:
-            yield f"Left out: {len(self.loose)} images that lie in no class folder: {listed(self.loose)}"
+            yield f"Left out, in no class folder: {counted(len(self.loose), 'image')} ({listed(self.loose)})"
         if self.passed_over:
             suffixes = ", ".join(f"{suffix} {count}" for suffix, count in self.passed_over.most_common(8))
-            yield f"Left out: {self.passed_over.total()} files that are no images by their suffix ({suffixes})"
+            yield f"Left out, no images by their suffix: {counted(self.passed_over.total(), 'file')} ({suffixes})"
 
 
 def find_layout(root: Path) -> Layout:
@@ -69,7 +69,7 @@ def find_layout(root: Path) -> Layout:
     if "train" not in parts or (len(parts) == 1 and len(folders) > 1):
         return Layout({"train": root}, [])
     used = {folder.name for folder in parts.values()}
-    in_order = {part: parts[part] for part in ("train", "validation", "test") if part in parts}
+    in_order = {part: parts[part] for part in dict.fromkeys(PART_FOLDERS.values()) if part in parts}
     return Layout(in_order, [printable(entry.name) for entry in entries if entry.name not in used])
 
 
@@ -95,19 +95,9 @@ def find_images(folder: Path, root: Path) -> Found:
     return found
 
 
-def listed(names: Sequence[str]) -> str:
-    """Some names in a line of text."""
-    return ", ".join(map(shown, names[:_NAMED])) + (", ..." if len(names) > _NAMED else "")
-
-
 def relative_name(path: str, root: Path) -> str:
     """`path` relative to `root`, with forward slashes on every system."""
     return PurePath(path).relative_to(root).as_posix()
-
-
-def printable(name: str) -> str:
-    r"""A file name as valid text: bytes that are no UTF-8 become \x escapes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _walk(folder: os.DirEntry[str], inside: str) -> Iterator[os.DirEntry[str]]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from longtail.data.finding import Found, Layout, find_images, find_layout, listed, printable
+from longtail.data.finding import Found, Layout, find_images, find_layout
 from longtail.data.headers import Headers, read_headers
 from longtail.data.parts import ImageSet, Kind, Part
 from longtail.data.pixels import Files
-from longtail.data.reading import SUFFIXES, shown
+from longtail.data.reading import SUFFIXES
+from longtail.data.words import counted, listed, printable, shown
 from longtail.errors import LongtailError
 from longtail.watching import Watcher
 
@@ -28,7 +29,7 @@ def open_folder(root: Path, watcher: Watcher) -> ImageSet:
     check_folder(root)
     layout = find_layout(root)
     found = {part: find_images(folder, root) for part, folder in layout.parts.items()}
-    classes = _classes(root, found["train"])
+    classes = _classes(layout.parts["train"], found["train"])
     for part in found.keys() - {"train"}:
         _check_known(found[part], classes, layout.parts[part])
     headers = read_headers(root, [name for part in found.values() for name in _names(part)], watcher)
@@ -63,7 +64,7 @@ def with_validation_folder(images: ImageSet, folder: Path, watcher: Watcher) -> 
     return replace(
         images,
         validation=named,
-        notes=(*images.notes, f"Validation part: {len(part)} images of the folder given", *found.notes()),
+        notes=(*images.notes, f"Validation part: {counted(len(part), 'image')} of the folder given", *found.notes()),
         unreadable={**images.unreadable, **unreadable},
     )
 
@@ -84,23 +85,36 @@ def _in_validation(identity: str) -> str:
     return f"validation/{identity}"
 
 
-def _classes(root: Path, found: Found) -> tuple[str, ...]:
+def _classes(folder: Path, found: Found) -> tuple[str, ...]:
     if not found.names and not found.loose:
-        raise LongtailError(f"{root} holds no images ({', '.join(sorted(SUFFIXES))}).")
+        raise LongtailError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}).")
     if not found.names:
+        loose = counted(len(found.loose), "image")
         raise LongtailError(
-            f"{root} holds {len(found.loose)} images but no class folders; put the images of each class into a folder "
-            "of the class' name."
+            f"{folder} holds {loose} but no class folders; put the images of each class into a folder of its name."
         )
     if empty := [name for name, images in found.names.items() if not images]:
-        raise LongtailError(
-            f"No images in the class folders {listed(empty)} of {root}; add some or remove the folders."
-        )
+        raise LongtailError(f"No images in the class folders {listed(empty)} of {folder}; add some or remove these.")
     if len(found.names) == 1:
-        raise LongtailError(
-            f"{root} has one class folder only, {shown(*found.names)}; a classifier needs at least two."
-        )
+        raise LongtailError(f"{folder} has one class folder only, {_only_class(folder, found)}")
     return tuple(found.names)
+
+
+def _only_class(folder: Path, found: Found) -> str:
+    """The one class, and the way out: people point at the folder above the class folders."""
+    ((name, images),) = found.names.items()
+    nested = {inner.parts[0] for inner in (_within(image, name) for image in images) if len(inner.parts) > 1}
+    if len(nested) > 1:
+        return (
+            f"{shown(name)}; if its folders {listed(sorted(nested))} are the classes, give {shown(str(folder / name))}."
+        )
+    return f"{shown(name)}; a classifier needs at least two."
+
+
+def _within(image: str, label: str) -> PurePosixPath:
+    """The path of an image beneath its class folder."""
+    parts = PurePosixPath(image).parts
+    return PurePosixPath(*parts[parts.index(label) + 1 :])
 
 
 def _check_known(found: Found, classes: tuple[str, ...], folder: Path) -> None:
@@ -135,7 +149,7 @@ def _notes(
     else:
         yield "Photographs: their sizes differ"
     if layout.left_out:
-        yield f"Left out: what lies beside the folders of the parts: {listed(layout.left_out)}"
+        yield f"Left out, beside the folders of the parts: {listed(layout.left_out)}"
     for images in found.values():
         yield from images.notes()
 

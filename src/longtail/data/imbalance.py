@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from longtail.data.reading import shown
+from longtail.data.words import shown
 from longtail.errors import LongtailError
 
 Profile = Callable[[int, int, float], tuple[int, ...]]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -31,12 +33,29 @@ class Batch(NamedTuple):
     positions: Tensor  # int64 (B,), in the epoch's order
 
 
+@dataclass
+class _Memory:
+    """What the loaders of one part share for as long as it lives."""
+
+    decoded: NDArray[np.bool_]  # (N,) whether some pass has met the image
+    unreadable: dict[int, str] = field(default_factory=dict)  # index -> reason
+    images: dict[Preprocessing, Tensor] = field(default_factory=dict)  # small ones, (N, 3, H, W)
+
+    def note(self, request: Request, decoded: Decoded) -> None:
+        """Keeps what became of a batch."""
+        self.decoded[request.indices] = True
+        self.unreadable |= decoded.unreadable
+
+
+_MEMORIES: WeakKeyDictionary[Part, _Memory] = WeakKeyDictionary()
+
+
 class Loader:
     """Gives the images of a part in the model's size, in batches.
 
     Every pixel is a function of the part, the index, the position and the key: the number of workers, the batch
-    size and where a pass begins change nothing. Images that are small, or in memory already, are augmented a batch at
-    a time without workers.
+    size and where a pass begins change nothing. Small images are decoded once, kept for as long as the part lives, and
+    augmented a batch at a time; the workers decode larger ones again each time.
     """
 
     def __init__(
@@ -56,9 +75,12 @@ class Loader:
         self._watcher = watcher or Watcher()
         by_image = augmentation if isinstance(augmentation, ImageAugmentation) else None
         self._workers = Workers(Decoder(part.pixels, preprocessing, by_image), workers)
-        self._held = _native_images(part, preprocessing) if by_image is None else None
-        self._hold = by_image is None and self._held is None and max(preprocessing.size) <= HELD_SIDE
-        self._decoded = np.zeros(len(part), dtype=bool)
+        self._memory = _MEMORIES.setdefault(part, _Memory(np.zeros(len(part), dtype=bool)))
+        self._labels = torch.tensor(part.labels)
+        self._in_memory = by_image is None and max(preprocessing.size) <= HELD_SIDE
+        if by_image is None and (native := _native_images(part, preprocessing)) is not None:
+            self._memory.images[preprocessing] = native
+            self._in_memory = True
 
     def batches(
         self,
@@ -76,19 +98,21 @@ class Loader:
         indices = np.arange(len(self.part)) if indices is None else indices
         positions = np.arange(len(indices)) if positions is None else positions
         key = key or Key.of_seed(0)
-        labels = torch.from_numpy(self.part.labels)
         for request, images in self._images(self._requests(indices, positions, key)):
             picked, places = torch.as_tensor(request.indices), torch.as_tensor(request.positions)
             if isinstance(self.augmentation, BatchAugmentation):
                 images = self.augmentation(images, key.draws(places))
-            yield Batch(images, labels[picked], picked, places)
+            yield Batch(images, self._labels[picked], picked, places)
 
     def decode_all(self) -> None:
-        """Decodes every image that no pass has decoded yet. Raises UnreadableImages for all that cannot be read."""
-        if self._hold:
-            self._into_memory()
+        """Decodes every image of the part that no loader has decoded yet.
+
+        Raises UnreadableImages for all that cannot be read.
+        """
+        if self._in_memory:
+            self._held_images()
         else:
-            self._finish_pass({})
+            self._finish_pass()
 
     def close(self) -> None:
         """Ends the workers; a later pass starts new ones."""
@@ -99,46 +123,51 @@ class Loader:
         return [Request(indices[cut], positions[cut], key) for cut in cuts]
 
     def _images(self, requests: list[Request]) -> Iterator[tuple[Request, Tensor]]:
-        if self._hold:
-            self._into_memory()
-        if self._held is not None:
+        if self._in_memory:
+            held = self._held_images()
             for request in requests:
-                yield request, self._held[request.indices]
+                yield request, held[request.indices]
             return
         for request, decoded in zip(requests, self._workers.decode(requests), strict=True):
-            self._decoded[request.indices] = True
+            self._memory.note(request, decoded)
             if decoded.unreadable:
-                self._finish_pass(decoded.unreadable)
+                self._finish_pass()
             yield request, decoded.images
 
-    def _into_memory(self) -> None:
-        height, width = self.preprocessing.size
-        held = torch.empty(len(self.part), 3, height, width, dtype=torch.uint8)
-        unreadable: dict[int, str] = {}
+    def _held_images(self) -> Tensor:
+        """All images of the part, uint8 (N, 3, H, W); decoded once for all loaders of the part."""
+        if self.preprocessing not in self._memory.images:
+            self._memory.images[self.preprocessing] = self._into_memory()
+        return self._memory.images[self.preprocessing]
+
+    def _into_memory(self) -> Tensor:
+        held = torch.empty(len(self.part), 3, *self.preprocessing.size, dtype=torch.uint8)
         for request, decoded in self._sweep("Decoding into memory", np.arange(len(self.part))):
             held[request.indices] = decoded.images
-            unreadable |= decoded.unreadable
-        self._refuse(unreadable)
-        self._held, self._hold = held, False
+            self._memory.note(request, decoded)
+        self._refuse_unreadable()
         self._workers.close()
+        return held
 
-    def _finish_pass(self, unreadable: dict[int, str]) -> None:
+    def _finish_pass(self) -> None:
         """Decodes what is left of the part, so that the error names all unreadable images and not the first alone."""
-        for request, decoded in self._sweep("Decoding the other images", np.flatnonzero(~self._decoded)):
-            self._decoded[request.indices] = True
-            unreadable |= decoded.unreadable
-        self._refuse(unreadable)
+        for request, decoded in self._sweep("Decoding the other images", np.flatnonzero(~self._memory.decoded)):
+            self._memory.note(request, decoded)
+        self._refuse_unreadable()
 
     def _sweep(self, name: str, indices: NDArray[np.int64]) -> Iterator[tuple[Request, Decoded]]:
         requests = self._requests(indices, indices, Key.of_seed(0))
+        if not requests:
+            return
         with self._watcher.task(name, len(indices), "images") as task:
             for request, decoded in zip(requests, self._workers.decode(requests), strict=True):
                 yield request, decoded
                 task.advance(len(request.indices))
 
-    def _refuse(self, unreadable: dict[int, str]) -> None:
-        if unreadable:
-            raise UnreadableImages({self.part.identities[index]: unreadable[index] for index in sorted(unreadable)})
+    def _refuse_unreadable(self) -> None:
+        if self._memory.unreadable:
+            reasons = sorted(self._memory.unreadable.items())
+            raise UnreadableImages({self.part.identities[index]: reason for index, reason in reasons})
 
 
 def _native_images(part: Part, preprocessing: Preprocessing) -> Tensor | None:

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from longtail.data import cifar, digits
-from longtail.data.finding import listed
 from longtail.data.folders import open_folder, with_validation_folder
 from longtail.data.imbalance import long_tailed
 from longtail.data.parts import ImageSet, Part
 from longtail.data.splitting import MEASURABLE, TEST_FRACTION, check_fraction, split
+from longtail.data.words import counted, listed
 from longtail.errors import LongtailError, unknown
 from longtail.watching import Watcher
 
@@ -69,8 +69,8 @@ def _with_test_part(images: ImageSet) -> ImageSet:
     test = train.subset(taken)
     after = replace(images, train=train.subset(left), test=test, counts_before_split=images.counts)
     notes = [
-        f"No test folder: {len(taken)} images are kept aside to test on ({TEST_FRACTION:.0%} of each class, rounded "
-        f"down; 1 from {MEASURABLE} images on)",
+        f"No test folder: {counted(len(taken), 'image')} kept aside to test on ({TEST_FRACTION:.0%} of each class, "
+        f"rounded down; 1 from {MEASURABLE} images on)",
         f"Training images per class: {_counts(images)} before, {_counts(after)} after; losses use these",
     ]
     if missing := _not_measured(test, images.classes):
@@ -117,5 +117,5 @@ def _with_validation_share(images: ImageSet, fraction: float) -> ImageSet:
         )
     train = images.train
     left, taken = split(train.labels, train.identities, fraction, "validation")
-    note = f"Validation part: {len(taken)} training images ({fraction:.0%} of each class, rounded down)"
+    note = f"Validation part: {counted(len(taken), 'training image')} ({fraction:.0%} of each class, rounded down)"
     return replace(images, train=train.subset(left), validation=train.subset(taken), notes=(*images.notes, note))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from longtail.counts import ClassCounts
 from longtail.data.pixels import Pixels
-from longtail.data.reading import shown
+from longtail.data.words import counted, listed, shown
 from longtail.errors import LongtailError
 
 Kind = Literal["digits", "cifar", "small", "photographs"]
@@ -65,12 +64,14 @@ class ImageSet:
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
+            what = counted(len(self.classes), "class")
+            raise LongtailError(f"{self.name} has {what}; a classifier needs at least two.")
+        counts = np.bincount(self.train.labels, minlength=len(self.classes))
+        if empty := [name for name, count in zip(self.classes, counts, strict=True) if count == 0]:
             raise LongtailError(
-                f"{self.name} has one class only ({shown(self.classes[0])}); a classifier needs at least two."
+                f"No readable training image in class {listed(empty)} of {self.name}; mend or add some, or remove the "
+                "class."
             )
-        for name, count in zip(self.classes, np.bincount(self.train.labels, minlength=len(self.classes)), strict=True):
-            if count == 0:
-                raise LongtailError(f"Class {shown(name)} of {self.name} has no training image; add some or remove it.")
 
     @property
     def counts(self) -> ClassCounts:
@@ -107,13 +108,8 @@ class ImageSet:
         Raises LongtailError where a class would lose its last training image.
         """
         left = {name: part.without(unreadable) for name, part in self.parts.items()}
-        missing = Counter(self.train.labels.tolist()) - Counter(left["train"].labels.tolist())
-        for label, count in missing.items():
-            if count == self.counts.per_class[label]:
-                raise LongtailError(
-                    f"No training image of class {shown(self.classes[label])} can be read; mend its files or "
-                    "remove the class."
-                )
+        if empty := [name for name, part in left.items() if len(part) == 0]:
+            raise LongtailError(f"No image of the {empty[0]} part can be read; mend the files or remove its folder.")
         dropped = sum(map(len, self.parts.values())) - sum(map(len, left.values()))
         lines = [f"Left out, unreadable: {shown(name)} ({reason})" for name, reason in unreadable.items()]
         return replace(
@@ -121,6 +117,6 @@ class ImageSet:
             train=left["train"],
             validation=left.get("validation"),
             test=left.get("test"),
-            notes=(*self.notes, f"{dropped} unreadable images left out", *lines),
+            notes=(*self.notes, f"Left out: {counted(dropped, 'unreadable image')}", *lines),
             unreadable={name: reason for name, reason in self.unreadable.items() if name not in unreadable},
         )

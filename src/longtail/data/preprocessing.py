@@ -108,20 +108,27 @@ class Preprocessing:
         return self.normalise(self.pixels(image))
 
     def fit(self, image: Image.Image) -> Image.Image:
-        """Resizes and cuts out the centre in one step: what timm's evaluation transform gives in two, up to rounding."""
-        width, height = image.size
-        if (height, width) == self.size and self.crop_fraction == 1:
+        """Resizes an RGB image and cuts out the centre: the pixels that timm's evaluation transform gives."""
+        if (image.height, image.width) == self.size and self.crop_fraction == 1:
             return image
+        image = self._middle(image)
         cover_height, cover_width = (math.floor(side / self.crop_fraction) for side in self.size)
-        if cover_height * width >= cover_width * height:
-            resized = (max(cover_width, int(cover_height * width / height)), cover_height)
+        if cover_height * image.width >= cover_width * image.height:
+            resized = (int(cover_height * image.width / image.height), cover_height)
         else:
-            resized = (cover_width, max(cover_height, int(cover_width * height / width)))
-        left, top = (round((whole - cut) / 2) for whole, cut in zip(resized, reversed(self.size), strict=True))
-        across, down = width / resized[0], height / resized[1]
-        box = (left * across, top * down, (left + self.size[1]) * across, (top + self.size[0]) * down)
-        box = (box[0], box[1], min(box[2], width), min(box[3], height))
-        return image.resize((self.size[1], self.size[0]), self.resampling, box=box)
+            resized = (cover_width, int(cover_width * image.height / image.width))
+        return _centre(image.resize(resized, self.resampling), self.size)
+
+    def _middle(self, image: Image.Image) -> Image.Image:
+        """A ribbon's middle: the rest of it is cut off anyway, but would fill the memory when resized."""
+        longest = min(image.size) * 16 * math.ceil(max(self.size) / min(self.size))
+        return _centre(image, (min(image.height, longest), min(image.width, longest)))
+
+
+def _centre(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The middle of `size` (height, width)."""
+    left, top = round((image.width - size[1]) / 2), round((image.height - size[0]) / 2)
+    return image.crop((left, top, left + size[1], top + size[0]))
 
 
 def as_tensor(image: Image.Image) -> Tensor:

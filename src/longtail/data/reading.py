@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from longtail.data.words import counted, shown
 from longtail.errors import LongtailError
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
@@ -52,12 +53,9 @@ class UnreadableImages(LongtailError):  # noqa: N818
         lines = [f"  {shown(identity)}: {reason}" for identity, reason in list(self.reasons.items())[: self.NAMED]]
         if len(self.reasons) > self.NAMED:
             lines.append(f"  and {len(self.reasons) - self.NAMED} more")
-        many = f"{len(self.reasons)} images" if len(self.reasons) > 1 else "1 image"
-        super().__init__(
-            "\n".join(
-                [f"{many} cannot be read; mend or remove them, or leave them out with --bad-images drop:", *lines]
-            )
-        )
+        what = counted(len(self.reasons), "image")
+        head = f"{what} cannot be read; mend or remove them, or leave them out with --bad-images drop:"
+        super().__init__("\n".join([head, *lines]))
 
 
 def open_image(source: Path | BinaryIO) -> Image.Image:
@@ -107,11 +105,6 @@ def upright(image: Image.Image) -> Image.Image:
     """The image turned the way its EXIF orientation asks for."""
     turn = _UPRIGHT.get(orientation(image))
     return image if turn is None else image.transpose(turn)
-
-
-def shown(name: str) -> str:
-    """A file name fit for a line of text: quoted and escaped where it holds control characters."""
-    return name if name.isprintable() else repr(name)
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:

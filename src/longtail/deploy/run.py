@@ -11,7 +11,7 @@ from longtail.data.preprocessing import Preprocessing
 from longtail.deploy.predict import Prediction, predict
 from longtail.errors import LongtailError
 from longtail.models.classifier import Architecture, Classifier
-from longtail.runs import RunFolder
+from longtail.runs import RunFolder, write_whole
 
 
 class Run:
@@ -77,12 +77,10 @@ def save_model(
     classifier: Classifier, architecture: Architecture, preprocessing: Preprocessing, folder: RunFolder
 ) -> None:
     """Write weights, architecture and preprocessing, so that `load` finds the same classifier."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
-    draft = folder.weights.with_suffix(".draft")
-    save_file(tensors, draft)
-    draft.replace(folder.weights)
+    write_whole(folder.weights, save(tensors))
     folder.write_model({**architecture.description(), "preprocessing": preprocessing.description()})
 
 

@@ -18,9 +18,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet would compute."""
 
 
-def write_predictions(
-    predictions: Iterable[Prediction], file: TextIO, form: Format = "csv", top: int = 1
-) -> int:
+def write_predictions(predictions: Iterable[Prediction], file: TextIO, form: Format = "csv", top: int = 1) -> int:
     """Write one row a prediction; returns how many files could not be read.
 
     CSV has the columns file, class, probability, class_2, probability_2, ... and reason, with cells that are harmless

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -54,8 +53,15 @@ class Criterion(nn.Module, ABC):
     row_separable: bool = True  # whether the totals of pieces of a batch add up to the total of the batch
     score_dims: int = 2  # (B, C)
 
-    def __init__(self) -> None:
+    def __init__(self, *parts: nn.Module | None) -> None:
+        """`parts` is what the loss is made of: looked through once, since a compiled step cannot do it."""
         super().__init__()
+        inside = [module for part in parts if part is not None for module in part.modules()]
+        self._running = tuple(part for part in inside if isinstance(part, Running))
+        self._draws_noise = any(isinstance(part, Factor) and part.draws for part in inside)
+        self._takes_cosines = any(isinstance(part, Scale | Rotate) for part in inside)
+        classes = (part.classes for part in inside if isinstance(part, PerClass))
+        self._classes = next((number for number in classes if number is not None), None)
         self._values_checked = False
 
     def forward(
@@ -105,24 +111,6 @@ class Criterion(nn.Module, ABC):
     @abstractmethod
     def _total(self, scores: Tensor, moment: Moment) -> Total:
         """`total` of scores that are checked and at least float32."""
-
-    @cached_property
-    def _running(self) -> tuple[Running, ...]:
-        return tuple(part for part in self.modules() if isinstance(part, Running))
-
-    @cached_property
-    def _draws_noise(self) -> bool:
-        return any(isinstance(part, Factor) and part.draws for part in self.modules())
-
-    @cached_property
-    def _classes(self) -> int | None:
-        """C, where the loss knows it."""
-        numbers = (part.classes for part in self.modules() if isinstance(part, PerClass))
-        return next((classes for classes in numbers if classes is not None), None)
-
-    @cached_property
-    def _takes_cosines(self) -> bool:
-        return any(isinstance(part, Scale | Rotate) for part in self.modules())
 
     def _check_shapes(self, scores: Tensor, moment: Moment) -> None:
         shape, classes = tuple(scores.shape), self._classes

@@ -18,7 +18,7 @@ class PerExpert(Criterion):
     score_dims = 3
 
     def __init__(self, loss: Criterion) -> None:
-        super().__init__()
+        super().__init__(loss)
         self.loss = loss
         self.row_separable = loss.row_separable
 
@@ -41,9 +41,9 @@ class Diversity(Criterion):
     score_dims = 3
 
     def __init__(self, factor: float, temperature: ArrayLike, schedule: Schedule | None = None) -> None:
-        super().__init__()
-        self.factor = factor
-        self.temperature = ClassWeights(temperature, schedule)
+        by_class = ClassWeights(temperature, schedule)
+        super().__init__(by_class)
+        self.factor, self.temperature = factor, by_class
 
     def _total(self, scores: Tensor, moment: Moment) -> Total:
         temperature = self.temperature.of_classes(scores, moment)

@@ -80,7 +80,7 @@ class Strength(Factor):
         self.schedule = schedule
 
     def forward(self, scores: Tensor, moment: Moment) -> Tensor:
-        return self.schedule(moment.need_epoch(f"Strength({self.schedule})").to(scores.dtype))
+        return self.schedule(moment.need_epoch("Strength").to(scores.dtype))
 
     def extra_repr(self) -> str:
         return repr(self.schedule)

@@ -24,8 +24,9 @@ class Lader(Criterion):
     row_separable = False
 
     def __init__(self, log_prior: ArrayLike, alpha: float, lambda_: float) -> None:
-        super().__init__()
-        self.log_prior, self.alpha, self.lambda_ = PerClass(log_prior), alpha, lambda_
+        numbers = PerClass(log_prior)
+        super().__init__(numbers)
+        self.log_prior, self.alpha, self.lambda_ = numbers, alpha, lambda_
 
     def _total(self, scores: Tensor, moment: Moment) -> Total:
         log_prior = self.log_prior.like(scores)

@@ -33,7 +33,7 @@ class ClassWeights(nn.Module):
         weights = self.weights.like(scores)
         if self.schedule is None:
             return weights
-        strength = self.schedule(moment.need_epoch(f"ClassWeights({self.schedule})").to(scores.dtype))
+        strength = self.schedule(moment.need_epoch("ClassWeights").to(scores.dtype))
         return 1 + strength * (weights - 1)
 
     def extra_repr(self) -> str:
@@ -56,9 +56,9 @@ class Objective(Criterion):
         focus: Focus | None = None,
         mean: Mean = "weighted",
     ) -> None:
-        super().__init__()
-        self.steps = nn.ModuleList(steps)
-        self.likelihood = likelihood or Softmax()
+        likelihood = likelihood or Softmax()
+        super().__init__(*steps, likelihood, class_weights, focus)
+        self.steps, self.likelihood = nn.ModuleList(steps), likelihood
         self.class_weights, self.focus, self.mean = class_weights, focus, mean
 
     def _total(self, scores: Tensor, moment: Moment) -> Total:

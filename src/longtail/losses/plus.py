@@ -14,7 +14,7 @@ class Plus(Criterion):
     """The sum of losses on the same scores."""
 
     def __init__(self, *terms: Criterion) -> None:
-        super().__init__()
+        super().__init__(*terms)
         self.terms = nn.ModuleList(terms)
         self.row_separable = all(term.row_separable for term in terms)
         self.score_dims = terms[0].score_dims

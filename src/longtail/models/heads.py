@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from longtail.errors import LongtailError, unknown
-from longtail.models.calibrated_heads import DisAlign as DisAlign
-from longtail.models.calibrated_heads import LearnableWeightScaling as LearnableWeightScaling
+from longtail.models.calibrated_heads import DisAlign as DisAlign, LearnableWeightScaling as LearnableWeightScaling
 from longtail.models.causal_norm import CausalNorm as CausalNorm
 from longtail.models.head import Head as Head
-from longtail.models.weighted_heads import Cosine as Cosine
-from longtail.models.weighted_heads import Linear as Linear
-from longtail.models.weighted_heads import WeightedHead as WeightedHead
+from longtail.models.weighted_heads import Cosine as Cosine, Linear as Linear, WeightedHead as WeightedHead
 
 _WEIGHTED: Mapping[str, type[WeightedHead]] = {head.kind: head for head in (Linear, Cosine, CausalNorm)}
 _AROUND_A_BASE: Mapping[str, type[LearnableWeightScaling | DisAlign]] = {
@@ -24,8 +21,7 @@ def build(description: Mapping[str, Any], features: int, classes: int) -> Head:
     """The head that gave this description (`Head.description()`), with fresh weights.
 
     Args:
-        description: the kind, its numbers, and the description of the base where a head stands around
-        another.
+        description: the kind, its numbers, and for a head around another the description of its base.
         features: D.
         classes: C.
 
@@ -44,6 +40,4 @@ def build(description: Mapping[str, Any], features: int, classes: int) -> Head:
             return _WEIGHTED[kind](features, classes, **numbers)
         return _AROUND_A_BASE[kind](build(numbers.pop("base"), features, classes), **numbers)
     except (TypeError, KeyError) as error:
-        raise LongtailError(
-            f"The description {dict(description)} does not fit a {kind} head: {error}."
-        ) from error
+        raise LongtailError(f"The description {dict(description)} does not fit a {kind} head: {error}.") from error

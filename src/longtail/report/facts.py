@@ -23,7 +23,7 @@ _STAGE = {
     "optimizer": "Optimizer",
     "learns": "Learns",
 }
-_LONGEST = 300
+_LONGEST = 600
 
 
 def made_of(runs: Sequence[RunRecord]) -> dict[str, Facts]:
@@ -69,6 +69,7 @@ def _model(runs: Sequence[RunRecord]) -> Facts:
         ("Weights to begin with", plain(str(model["weights"]))),
         ("Parameters", " or ".join(counts)),
         ("Image size", " \N{MULTIPLICATION SIGN} ".join(map(str, size)) if isinstance(size, list) else str(size)),
+        ("Settings from", plain(run.config["setting"], _LONGEST)),
         ("Seeds", ", ".join(map(str, sorted({each.seed for each in runs})))),
         ("Model kept", "the last epoch's"),
         (f"Training of {counted(len(runs), 'run')}", duration(sum(record["seconds"] for record in epochs))),
@@ -104,4 +105,5 @@ def _words(value: Any) -> str:
         return plain(", ".join(f"{key} \N{MULTIPLICATION SIGN} {share:g}" for key, share in value.items()), _LONGEST)
     if isinstance(value, list):
         return plain(", ".join(map(str, value)), _LONGEST)
-    return plain(f"{value:g}" if isinstance(value, float) else str(value), _LONGEST)
+    text = f"{value:g}" if isinstance(value, float) else " ".join(str(value).split())
+    return plain(text.replace("( ", "(").replace(" )", ")"), _LONGEST)

@@ -113,7 +113,7 @@ def _frame(runs: Sequence[RunRecord], kind: str) -> dict[str, Any]:
     return {
         "kind": kind,
         "made": made_of(runs),
-        "notes": [plain(note, 400) for note in first.data.get("notes", ())],
+        "notes": [plain(note, 400) for note in first.data["notes"]],
         "not_measured": readings.not_measured(tuple(runs)),
         "version": plain(first.config["longtail"]),
         "palette": PALETTE,

@@ -43,6 +43,7 @@ def class_counts(run: RunRecord, width: int = 540) -> Markup:
         axes.set_xlabel("classes, the largest first")
     axes.set_ylabel("training images")
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{tick:,.0f}"))
     axes.set_ylim(0, counts.max() * 1.08)
     axes.margins(x=0.015)
     axes.grid(axis="y")

@@ -16,7 +16,7 @@ from longtail.report.tables import HEADLINE, mean_of
 from longtail.report.words import counted, number, plain
 
 MOST_SINGLE = 200  # classes that can be told apart; more need a line through their means
-NEIGHBOURS = 20  # parts of equally many classes whose means make that line
+NEIGHBOURHOODS = 14  # parts of the logarithmic scale whose means make that line
 
 
 def method_place(place: int) -> int:
@@ -122,13 +122,15 @@ def _legend(axes: Axes, study: StudyRecord, only: tuple[int, ...] | None = None)
 
 
 def _draw_means(axes: Axes, run: RunRecord, shares: NDArray[np.float64], colour: str) -> None:
-    """A line through the means of neighbouring classes, ordered by their training images."""
+    """A line through the means of neighbouring classes: those whose training images are about as many."""
     counts = np.array(run.counts.per_class)
-    known = np.flatnonzero(~np.isnan(shares))
-    parts = np.array_split(known[np.argsort(counts[known], kind="stable")], NEIGHBOURS)
+    edges = np.geomspace(counts.min(), counts.max(), NEIGHBOURHOODS + 1)
+    part_of = np.searchsorted(edges[1:-1], counts)
+    parts = [np.flatnonzero((part_of == part) & ~np.isnan(shares)) for part in np.unique(part_of[~np.isnan(shares)])]
     x = [np.exp(np.log(counts[part]).mean()) for part in parts]
-    axes.plot(x, [shares[part].mean() for part in parts], color=PALETTE["paper"], lw=5, zorder=5)
-    axes.plot(x, [shares[part].mean() for part in parts], color=colour, lw=2.6, zorder=6)
+    means = [shares[part].mean() for part in parts]
+    axes.plot(x, means, color=PALETTE["paper"], lw=5, zorder=5)
+    axes.plot(x, means, color=colour, lw=2.6, zorder=6)
 
 
 def _name_groups(axes: Axes, run: RunRecord) -> None:

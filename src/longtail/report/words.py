@@ -49,10 +49,10 @@ def difference(value: float, metric: Metric) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A fraction for a sentence, on one line with its sign.
+    r"""A fraction for a sentence, on one line with its sign.
 
     >>> percent(0.5)
-    '50.0\\xa0%'
+    '50.0\xa0%'
     """
     return MISSING if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 

@@ -62,9 +62,8 @@ def progressive(form: ProgressiveForm = "decoupling") -> Sampling:
     """From instance sampling to class-balanced over the epochs, p_j = (1 - s) n_j / N + s / C.
 
     Args:
-        form: "decoupling", s = t / (T - 1) in the epochs t = 0 .. T-1 (Kang et al., ICLR 2020, equation 2),
-        or
-            "bag_of_tricks", s = t / T with t = 1 .. T (Zhang et al., AAAI 2021).
+        form: "decoupling", s = t / (T - 1) in the epochs t = 0 .. T - 1 (Kang et al., ICLR 2020, equation 2), or
+            "bag_of_tricks", s = t / T in the epochs t = 1 .. T (Zhang et al., AAAI 2021).
 
     Raises:
         LongtailError: there is no such form.
@@ -77,7 +76,7 @@ def progressive(form: ProgressiveForm = "decoupling") -> Sampling:
         by_image = weighting.class_probability(counts, weighting.instance(counts))
         return np.asarray((1 - share) * by_image + share / len(counts))
 
-    return ByClass(f"progressive({form})", weigh)
+    return ByClass(f"progressive({form!r})", weigh)
 
 
 def cben(lowest: float = 0.999, span: float = 0.0009, per: CbenReading = "sample") -> Sampling:
@@ -94,7 +93,7 @@ def cben(lowest: float = 0.999, span: float = 0.0009, per: CbenReading = "sample
     """
     if per not in get_args(CbenReading):
         raise unknown("reading of CBEN", per, get_args(CbenReading))
-    name = f"cben(lowest={lowest:g}, span={span:g}, per={per})"
+    name = f"cben(lowest={lowest:g}, span={span:g}, per={per!r})"
     if per == "class":
         return ByClass(name, lambda counts, epoch, epochs: weighting.cben(counts, lowest, span))
     return _by_image(name, lambda counts: weighting.cben(counts, lowest, span))

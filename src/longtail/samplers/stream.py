@@ -32,8 +32,8 @@ class LongTailSampler(Sampler[int]):
         seed: of the draws.
         rank: of this process, counted from 0.
         world_size: number of processes, W.
-        start: draws to leave out, of all ranks and epochs: epochs done x length + steps done x batch size x
-        W.
+        start: draws to leave out, of all ranks and epochs: epochs done x length + steps done x batch size
+            x W.
         length: draws an epoch, of all ranks; as many as there are images where None.
 
     Raises:
@@ -77,14 +77,14 @@ class LongTailSampler(Sampler[int]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        return chain.from_iterable(self._blocks(self.epoch))  # in C: a loop of our own would double the time
+        # A loop of our own around the blocks would double the time.
+        return chain.from_iterable(self._blocks(self.epoch, self._positions()))
 
     def __len__(self) -> int:
         """Draws of this rank that this epoch still has."""
         return len(self._positions())
 
-    def _blocks(self, epoch: int) -> Iterator[list[int]]:
-        positions = self._positions()
+    def _blocks(self, epoch: int, positions: range) -> Iterator[list[int]]:
         for first in range(0, len(positions), _BLOCK):
             block = positions[first : first + _BLOCK]
             places = np.arange(block.start, block.stop, block.step)

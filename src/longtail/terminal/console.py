@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import IO
 
 from rich.console import Console
 from rich.text import Text
@@ -40,18 +41,27 @@ class PipeConsole(Console):
 
 def output_console() -> Console:
     """Standard output: results, and nothing else."""
-    return _console(stderr=False)
+    return console_on(sys.stdout)
 
 
 def error_console() -> Console:
     """Standard error: what is going on, and what went wrong."""
-    return _console(stderr=True)
+    return console_on(sys.stderr)
 
 
-def _console(*, stderr: bool) -> Console:
-    stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() else PLAIN_WIDTH
-    return PipeConsole(stderr=stderr, theme=THEME, markup=False, highlight=False, emoji=False, width=width)
+def console_on(stream: IO[str], *, width: int | None = None, terminal: bool | None = None) -> Console:
+    """A console in our colours that shows text as it is: brackets and colons in names mean nothing.
+
+    Args:
+        stream: where it writes.
+        width: columns; by default the terminal's own.
+        terminal: whether to take the stream for a terminal; by default it is asked.
+    """
+    if width is None and not stream.isatty():
+        width = PLAIN_WIDTH
+    return PipeConsole(
+        file=stream, theme=THEME, width=width, force_terminal=terminal, markup=False, highlight=False, emoji=False
+    )
 
 
 def show_error(message: str, console: Console) -> None:

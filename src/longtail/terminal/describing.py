@@ -19,6 +19,7 @@ from longtail.terminal.console import output_console
 from longtail.terminal.tail import tail
 from longtail.text import counted, plain
 
+PARTS = {"train": "Training", "validation": "Validation", "test": "Test"}
 NAMED = 20
 """Unreadable files that are named; JSON names all."""
 
@@ -39,11 +40,11 @@ def show_description(description: Description) -> None:
 
 def _headline(description: Description) -> Text:
     counts = description.counts
-    parts = ", ".join(f"{sum(images):,} {part}" for part, images in description.parts.items())
+    parts = ", ".join(f"{sum(images):,} {PARTS[part].lower()}" for part, images in description.parts.items())
     return Text.assemble(
         (plain(description.name), "heading"),
-        f": {counted(len(counts), 'class', 'classes')}; {parts} images; for training {counts.largest:,} of the largest "
-        f"class and {counts.smallest:,} of the smallest, ",
+        f": {counted(len(counts), 'class', 'classes')}; {parts} images; {counts.largest:,} training images in the "
+        f"largest class, {counts.smallest:,} in the smallest: ",
         (f"imbalance ratio {counts.ratio:,.4g}", "heading"),
     )
 
@@ -51,9 +52,9 @@ def _headline(description: Description) -> Text:
 def _groups(description: Description) -> Grid:
     """The shot groups, a row each, in the colours of the picture."""
     grid = Grid(box=SIMPLE_HEAD, header_style="heading", pad_edge=False, show_edge=False)
-    for heading in ("", "Shot group", "Training images a class"):
+    for heading in ("", "Shot group", "Images a class"):
         grid.add_column(heading)
-    for heading in ("Classes", *(f"{part.capitalize()} images" for part in description.parts)):
+    for heading in ("Classes", *(f"{PARTS[part]} images" for part in description.parts)):
         grid.add_column(heading, justify="right")
     groups = description.groups
     for group in SHOT_GROUPS:

@@ -44,7 +44,9 @@ def _paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
-def _section(heading: str, rows: Iterable[tuple[Text, Text]], width: int | None = NAMES_WIDTH) -> Iterable[RenderableType]:
+def _section(
+    heading: str, rows: Iterable[tuple[Text, Text]], width: int | None = NAMES_WIDTH
+) -> Iterable[RenderableType]:
     grid = Grid.grid(padding=(0, 2, 0, 0))
     grid.add_column(width=width)
     grid.add_column(ratio=1)

@@ -13,9 +13,6 @@ from rich.text import Text
 from longtail.cards import Card
 from longtail.terminal.console import output_console
 
-INDENT = 4
-"""Spaces by which a docstring moves in formulas and arguments."""
-
 
 def show_methods(cards: Sequence[Card]) -> None:
     """Names and summaries, kind by kind."""
@@ -40,7 +37,6 @@ def show_cards(cards: Sequence[Card]) -> None:
         console.print()
         for line in flowing(card.text):
             console.print(Padding(Text(line.text), (0, 0, 0, 2 + line.indent)))
-        console.print()
 
 
 class Line(NamedTuple):

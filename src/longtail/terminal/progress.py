@@ -17,6 +17,8 @@ from longtail.watching import Task, Watcher
 
 QUIET_SECONDS = 15.0
 """Seconds between two lines of a task where there is no terminal to redraw."""
+SHORT = 10.0
+"""Seconds below which a tenth is worth a word."""
 WIDE = 110
 """Columns from which on a bar has room for more than one fact."""
 
@@ -70,7 +72,8 @@ class Pace:
 
     def ended(self) -> str:
         """One line on a task that is done."""
-        amount = f"{self.name}: {self.done:,} {self.unit} in {duration(self.seconds)}"
+        took = f"{self.seconds:.1f} s" if self.seconds < SHORT else duration(self.seconds)
+        amount = f"{self.name}: {self.done:,} {self.unit} in {took}"
         return ", ".join([amount, self._speed(), *self.facts])
 
     def _speed(self) -> str:

@@ -15,6 +15,9 @@ from longtail.report.tables import Cell, Table, comparison_table, run_table
 from longtail.runs import RunFolder, StudyFolder
 from longtail.terminal.console import output_console
 
+NUMBER_WIDTH = 6
+"""Columns of a number at least, so that a table without spreads has some air."""
+
 
 def show_run(folder: RunFolder) -> None:
     """The headline numbers of a run, where it lies, and its page."""
@@ -28,28 +31,35 @@ def show_study(folder: StudyFolder) -> None:
 
 def grid(table: Table) -> Grid:
     """A table of the report for the terminal."""
-    grid = Grid(box=SIMPLE_HEAD, header_style="heading", pad_edge=False, show_edge=False)
+    grid = Grid(box=SIMPLE_HEAD, header_style="heading", pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for column in table.columns:
-        grid.add_column(column.label, justify="right" if column.numeric else "left", overflow="fold")
+        if column.numeric:
+            grid.add_column(column.label, justify="right", min_width=NUMBER_WIDTH, no_wrap=True)
+        else:
+            grid.add_column(column.label, overflow="fold")
     for row in table.rows:
-        grid.add_row(*map(_cell, row))
+        grid.add_row(*map(_value, row))
+        if any(cell.change for cell in row):
+            _, *changes = row
+            grid.add_row(Text("  change", style="dim"), *map(_change, changes))
     return grid
 
 
-def _cell(cell: Cell) -> Text:
-    text = Text(cell.text)
-    if cell.spread:
-        text.append(f" {cell.spread}", style="dim")
-    if cell.change:
-        text.append(f" {cell.change}", style=cell.tone if cell.tone != "even" else "dim")
-    return text
+def _value(cell: Cell) -> Text:
+    return Text.assemble(cell.text, (" " + cell.spread.replace(" ", "") if cell.spread else "", "dim"))
+
+
+def _change(cell: Cell) -> Text:
+    return Text(cell.change, style="dim" if cell.tone == "even" else cell.tone)
 
 
 def _show(table: Table, what: str, path: Path, page: Path) -> None:
     console = output_console()
     console.print(Padding(grid(table), (1, 0)))
-    for note in table.notes:
-        console.print(Text(note, style="dim"))
+    sentences = [note for note in table.notes if note.endswith(".")]
+    facts = [note for note in table.notes if not note.endswith(".")]
+    for line in (*sentences, " · ".join(facts)):
+        console.print(line, style="dim")
     console.print()
     _point(console, what, path)
     _point(console, "page", page)

@@ -92,9 +92,7 @@ def _columns(bars: Sequence[Bar], width: int) -> Text:
         picture.append("\n")
     picture.append(" " * (margin - 1) + "└" + "─" * len(columns) + "\n", style="dim")
     picture.append(_spans(columns, bars, margin))
-    picture.append(
-        " " * margin + f"{len(bars):,} classes by their training images, {scale.words}", style="dim"
-    )
+    picture.append(" " * margin + f"{len(bars):,} classes by their training images, {scale.words}", style="dim")
     return picture
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from longtail.errors import LongtailError
+
+PIXELS_FOR_THREADS = 16_384  # a batch: 16 images of 32 x 32
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -21,6 +24,7 @@ class Engine:
     device: torch.device
     precision: torch.dtype  # of the network while it trains: float32, or bfloat16 by autocast
     reason: str
+    threads: int | None = None  # of the processor; None leaves what torch has
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the network trains; outside it everything is float32."""
@@ -34,6 +38,21 @@ class Engine:
         """Images (B, 3, H, W) on the device, in the layout of the model."""
         return images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The context of a whole run: the number of threads, put back afterwards."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(self.threads or before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def for_batches_of(self, pixels: int) -> Engine:
+        """The engine for batches of so many pixels: too small ones are not worth a second thread."""
+        small = self.device.type == "cpu" and pixels < PIXELS_FOR_THREADS
+        return replace(self, threads=1) if small else self
+
     @property
     def precision_name(self) -> str:
         """`float32` or `bfloat16`."""
@@ -41,7 +60,8 @@ class Engine:
 
     def describe(self) -> str:
         """One line for people: what was chosen, and why."""
-        return f"device {self.device}, {self.precision_name}, channels last ({self.reason})"
+        threads = ", one thread (the batches are small)" if self.threads == 1 else ""
+        return f"device {self.device}, {self.precision_name}, channels last ({self.reason}){threads}"
 
 
 def choose_engine(device: str = "auto") -> Engine:

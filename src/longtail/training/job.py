@@ -102,12 +102,16 @@ def without_bad(images: ImageSet, found: UnreadableImages, watcher: Watcher, wis
 
 def train_into(path: Path, images: ImageSet, recipe: str, seed: int, watcher: Watcher, wishes: Wishes) -> Trained:
     """Train one classifier into an empty folder, test it, and write its page."""
-    from longtail.report.page import write_run_page
-
     plan = make_plan(images, recipe, seed, wishes)
     for line in plan.lines():
         watcher.say(line)
-    folder = RunFolder(path)
+    with plan.engine.running():
+        return _carry_out(plan, RunFolder(path), watcher)
+
+
+def _carry_out(plan: Plan, folder: RunFolder, watcher: Watcher) -> Trained:
+    from longtail.report.page import write_run_page
+
     classifier, architecture = plan.start()
     record(folder, plan, classifier)
 
@@ -115,8 +119,8 @@ def train_into(path: Path, images: ImageSet, recipe: str, seed: int, watcher: Wa
     stages = plan.recipe.stages
     started = time.perf_counter()
     for number, stage in enumerate(stages, start=1):
-        turn, key = Turn(number, len(stages)), Key.of_seed(seed).at("stage", number)
-        classifier = trainer.fit(classifier, stage, images.train, turn, key, images.validation)
+        turn, key = Turn(number, len(stages)), Key.of_seed(plan.seed).at("stage", number)
+        classifier = trainer.fit(classifier, stage, plan.images.train, turn, key, plan.images.validation)
     seconds = time.perf_counter() - started
     save_model(classifier, architecture, plan.preprocessing, folder)
 
@@ -125,10 +129,10 @@ def train_into(path: Path, images: ImageSet, recipe: str, seed: int, watcher: Wa
         _test(trainer, classifier, plan, seconds)
     except UnreadableImages as found:  # hours of training are not thrown away for a broken test image
         unreadable = found
-        plan = replace(plan, images=images.without(found.reasons))
+        plan = replace(plan, images=plan.images.without(found.reasons))
         record(folder, plan, classifier)
         _test(trainer, classifier, plan, seconds)
-    write_run_page(path)
+    write_run_page(folder.path)
     return Trained(Run(folder), plan.images, unreadable)
 
 

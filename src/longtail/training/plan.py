@@ -97,6 +97,8 @@ def make_plan(images: ImageSet, recipe_name: str, seed: int, wishes: Wishes) -> 
         weights = "none" if backbone == RESNET32 else setting.weights
     setting = _as_wished(setting.for_images(len(images.train)), wishes)
     side = wishes.get("image_size")
+    preprocessing = _preprocessing(images, backbone, side)
+    height, width = preprocessing.size
     return Plan(
         images=images,
         recipe_name=recipe_name,
@@ -105,8 +107,8 @@ def make_plan(images: ImageSet, recipe_name: str, seed: int, wishes: Wishes) -> 
         backbone=backbone,
         weights=str(weights),
         image_size=side,
-        preprocessing=_preprocessing(images, backbone, side),
-        engine=choose_engine(wishes.get("device", "auto")),
+        preprocessing=preprocessing,
+        engine=choose_engine(wishes.get("device", "auto")).for_batches_of(setting.batch_size * height * width),
         borders=borders_of(wishes) or images.counts.shot_borders(),
         workers=_workers(images, wishes.get("workers")),
         seed=seed,

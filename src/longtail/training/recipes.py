@@ -47,7 +47,9 @@ def gcl(counts: ClassCounts, setting: Setting) -> Recipe:
     representation = _first_stage(setting, losses.gcl(counts), mixing=mixup(setting.mixup))
     classifier = Stage(
         name="classifier re-training",
-        objective=losses.gcl(counts, scale=20, amplitude=0.5, target_margin=0.1, focus=losses.Focus(1.0, detached=True)),
+        objective=losses.gcl(
+            counts, scale=20, amplitude=0.5, target_margin=0.1, focus=losses.Focus(1.0, detached=True)
+        ),
         epochs=epochs,
         batch_size=setting.batch_size,
         lr=0.02 * setting.lr,

@@ -149,9 +149,9 @@ def fbl(counts: Counts, curriculum: Schedule = CURRICULUM, *, relative_rarity: b
 
     Args:
         counts: training images per class.
-        curriculum: alpha(t), `Parabolic(200, peak=60)` by default; it grows from 0, so that the network learns features first. The
-            constant is not in the thesis; the code's is 60 for CIFAR and 150 for larger sets. Thesis table 4.4:
-            `Falling`, `Linear`, `Sine`, `Cosine` and `Parabolic`, the best.
+        curriculum: alpha(t), `Parabolic(200, peak=60)` by default; it grows from 0, so that the network
+            learns features first. The constant is not in the thesis; the code's is 60 for CIFAR and 150 for larger
+            sets. Thesis table 4.4: `Falling`, `Linear`, `Sine`, `Cosine` and `Parabolic`, the best.
         relative_rarity: lambda divided by its maximum, as in the code, for which its constants are made.
 
     The call takes `features=` (B, D), whose norm has a gradient, and `epoch=`. The code's curriculum for 200 epochs

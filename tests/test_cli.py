@@ -1,0 +1,196 @@
+"""The words on the command line: a frozen list, the functions' own arguments and defaults, help that says units."""
+
+from __future__ import annotations
+
+import errno
+import inspect
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import click
+import pytest
+
+import longtail
+from longtail.cli import cli
+from longtail.errors import LongtailError
+from longtail.exits import MISTAKE, PIPE_CLOSED, STOPPED, answer
+from longtail.training.wishes import Wishes
+
+HOW_TO_READ = {"--imbalance", "--data-root", "--val", "--shot-borders"}
+WISHES = HOW_TO_READ | {
+    "--bad-images",
+    "--epochs",
+    "--backbone",
+    "--weights",
+    "--image-size",
+    "--batch-size",
+    "--lr",
+    "--device",
+    "--workers",
+}
+FROZEN = {
+    "train": {"data", "--recipe", "--seed", "--out"} | WISHES,
+    "compare": {"data", "--recipes", "--seeds", "--out"} | WISHES,
+    "predict": {"run", "images", "--format", "--top", "--batch-size", "--workers"},
+    "describe": {"data", "--full", "--json"} | HOW_TO_READ,
+    "methods": {"name"},
+}
+"""Every word there is. A new one is a promise to keep: add it here on purpose."""
+
+SAID_OTHERWISE = {("describe", "as_json"), ("predict", "form")}
+"""What changes how a result is written and so is no argument of the function."""
+
+
+def words(command: click.Command) -> dict[str, click.Parameter]:
+    return {parameter.opts[0]: parameter for parameter in command.params}
+
+
+def test_the_words_are_frozen() -> None:
+    assert {name: set(words(command)) for name, command in cli.commands.items()} == FROZEN
+
+
+@pytest.mark.parametrize("name", sorted(FROZEN))
+def test_a_command_says_what_its_function_takes(name: str) -> None:
+    function: Callable[..., Any] = getattr(longtail, name)
+    taken = set(inspect.signature(function).parameters) - {"wishes", "watcher"}
+    if "wishes" in inspect.signature(function).parameters:
+        taken |= set(get_type_hints(Wishes))
+    said = {parameter.name for parameter in cli.commands[name].params if (name, parameter.name) not in SAID_OTHERWISE}
+    assert said <= taken
+    assert taken - said <= {"workers"}  # describe decodes in its own process
+
+
+@pytest.mark.parametrize("name", sorted(FROZEN))
+def test_a_default_on_the_command_line_is_that_of_the_function(name: str) -> None:
+    arguments = inspect.signature(getattr(longtail, name)).parameters
+    required = [parameter for parameter in cli.commands[name].params if parameter.required]
+    said = cli.commands[name].make_context(name, ["word"] * len(required)).params
+    for word in said.keys() & arguments.keys() - {parameter.name for parameter in required}:
+        assert (str(said[word]) if isinstance(said[word], Path) else said[word]) == arguments[word].default, word
+
+
+@pytest.mark.parametrize("name", sorted(FROZEN))
+def test_help_names_unit_and_default_of_every_option(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(cli, [name, "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for word, parameter in words(cli.commands[name]).items():
+        if not isinstance(parameter, click.Option):
+            continue
+        assert parameter.help
+        described = text[text.index(f" {word} ") :].partition(" --")[2].partition(" --")[0]
+        if not parameter.is_flag:
+            assert parameter.make_metavar(click.Context(cli.commands[name])) in described
+            assert "[default:" in described, word
+
+
+def test_the_programs_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(cli, ["-h"]) == 0
+    out = capsys.readouterr().out
+    assert "longtail compare" in out
+    for name in FROZEN:
+        assert f"  {name} " in out
+    assert "\x1b" not in out  # no colours where there is no terminal
+
+
+def test_help_answers_at_once() -> None:
+    """0.3 s is asked for; the fastest of a few, since the machine may have other things to do."""
+    taken = []
+    for _ in range(4):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "longtail", "--help"], check=True, capture_output=True)
+        taken.append(time.perf_counter() - start)
+    assert min(taken) < 0.3
+
+
+def test_words_become_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: dict[str, Any] = {}
+
+    def train(*args: Any, **kwargs: Any) -> None:
+        heard.update(kwargs, data=args[0])
+        raise LongtailError("enough.")
+
+    monkeypatch.setattr("longtail.training.job.train", train)
+    line = "train photos --val 0.1 --shot-borders 50,5 --lr 1e-2 --epochs 3 --out runs/a --bad-images drop --seed 7"
+    assert answer(cli, line.split()) == MISTAKE
+    assert heard["data"] == "photos"
+    assert heard["val"] == 0.1
+    assert heard["shot_borders"] == (50.0, 5.0)
+    assert (heard["lr"], heard["epochs"], heard["seed"], heard["bad_images"]) == (0.01, 3, 7, "drop")
+    assert heard["out"] == Path("runs/a")
+    assert heard["weights"] is None
+    answer(cli, "train photos --val photos/val".split())
+    assert heard["val"] == Path("photos/val")
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("train --epochs many", "Invalid value for '--epochs': 'many' is not a valid integer."),
+        ("train --shot-borders 100", "Invalid value for '--shot-borders': '100' is not two numbers, as in 100,20."),
+        ("train --epoch 3", "No such option '--epoch'"),
+        ("trian", "No such command 'trian'"),
+        ("predict run", "Missing argument 'IMAGE...'"),
+    ],
+)
+def test_a_wrong_word_is_one_sentence_and_a_hint(line: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(cli, line.split()) == MISTAKE
+    shown = capsys.readouterr()
+    assert not shown.out
+    assert shown.err.startswith(f"Error: {sentence}")
+    assert shown.err.rstrip().endswith("--help")
+
+
+def failing(error: BaseException) -> click.Command:
+    def fail() -> None:
+        raise error
+
+    return click.Command("longtail", callback=fail)
+
+
+def test_a_mistake_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    mistake = LongtailError("Class \x1b[31mcat\u202e has no image; add some.")
+    assert answer(failing(mistake), []) == MISTAKE
+    assert capsys.readouterr().err == "Error: Class �[31mcat� has no image; add some.\n"
+
+
+def test_ctrl_c_ends_quietly(capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(failing(KeyboardInterrupt()), []) == STOPPED == 128 + signal.SIGINT
+    assert capsys.readouterr().err.strip() == "Stopped."
+
+
+def test_a_full_disk_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/a/steps.jsonl")
+    assert answer(failing(full), []) == MISTAKE
+    shown = capsys.readouterr().err
+    assert shown == "Error: No space left on device (runs/a/steps.jsonl); make room, or give another --out.\n"
+
+
+def test_a_fault_of_ours_shows_where_it_is() -> None:
+    with pytest.raises(OSError, match="unheard of"):
+        answer(failing(OSError(errno.EXDEV, "unheard of")), [])
+    with pytest.raises(ZeroDivisionError):
+        answer(failing(ZeroDivisionError()), [])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+@pytest.mark.parametrize("words", ["methods", "describe --json", "--help"])
+def test_a_closed_pipe_ends_quietly(words: str) -> None:
+    line = f"set -o pipefail; {sys.executable} -m longtail {words} | true"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert done.returncode in {0, PIPE_CLOSED}  # 0 if all was written before the pipe was closed
+    assert not done.stderr
+
+
+def test_the_module_is_the_program() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "longtail", "train", "no/such/folder"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == MISTAKE
+    assert done.stderr.startswith("Error: ")
+    assert "Traceback" not in done.stderr
