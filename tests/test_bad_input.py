@@ -160,14 +160,11 @@ def test_pretrained_weights_that_cannot_be_had(
         assert word in error
 
 
-def longtail(line: str, **options: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "longtail", *line.split()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,  # type: ignore[call-overload]
-    )
+def longtail(line: str, folder: Path, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+    """The program in a folder and in a process of its own, which does `before` first."""
+    command = [sys.executable, "-m", "longtail", *line.split()]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True, preexec_fn=before)  # noqa: S603
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
@@ -179,7 +176,7 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
 @pytest.mark.parametrize("command", ["train", "compare"])
 def test_ctrl_c_leaves_nothing_behind(command: str, tmp_path: Path) -> None:
-    process = longtail(f"{command} --epochs 10000 --out runs/mine", cwd=tmp_path)
+    process = longtail(f"{command} --epochs 10000 --out runs/mine", tmp_path)
     steps = "steps.jsonl" if command == "train" else "ce-seed0/steps.jsonl"
     wait_for(tmp_path / "runs" / "mine" / steps, process)
     process.send_signal(signal.SIGINT)
@@ -199,7 +196,7 @@ def test_no_space_leaves_nothing_behind(tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
 
-    process = longtail("train --epochs 1 --out runs/mine", cwd=tmp_path, preexec_fn=limit)
+    process = longtail("train --epochs 1 --out runs/mine", tmp_path, limit)
     _, err = process.communicate(timeout=120)
     assert process.returncode == MISTAKE, err
     error = err.strip().splitlines()[-1]
@@ -218,7 +215,7 @@ def test_a_place_where_one_may_not_write(make: Make, capsys: pytest.CaptureFixtu
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
 def test_a_closed_pipe_in_mid_training_leaves_nothing_behind(tmp_path: Path) -> None:
-    process = longtail("train --epochs 300 --out runs/mine", cwd=tmp_path)
+    process = longtail("train --epochs 300 --out runs/mine", tmp_path)
     assert process.stdout is not None
     assert process.stderr is not None
     wait_for(tmp_path / "runs" / "mine" / "steps.jsonl", process)

@@ -17,8 +17,7 @@ from longtail.cli import cli
 from longtail.counts import ClassCounts, ShotBorders
 from longtail.exits import answer
 from longtail.report.tables import Cell, Column, Table
-from longtail.terminal import Terminal
-from longtail.terminal import progress as progress_room
+from longtail.terminal import Terminal, progress as progress_room
 from longtail.terminal.console import console_on, show_error
 from longtail.terminal.methods import flowing
 from longtail.terminal.tables import grid

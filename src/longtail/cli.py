@@ -13,6 +13,7 @@ from longtail import options
 from longtail.exits import answer
 
 if TYPE_CHECKING:
+    from longtail.deploy.table import Format
     from longtail.training.wishes import Wishes
 
 UNREADABLE = 1
@@ -81,7 +82,7 @@ def compare(data: str | None, recipes: tuple[str, ...], seeds: int, out: Path | 
 @options.WORKERS
 @click.pass_context
 def predict(
-    ctx: click.Context, run: str, images: tuple[str, ...], form: str, top: int, batch_size: int, workers: int | None
+    ctx: click.Context, run: str, images: tuple[str, ...], form: Format, top: int, batch_size: int, workers: int | None
 ) -> None:
     """Write class and probability (0 to 1) of images to standard output.
 

@@ -71,20 +71,27 @@ class Draws(ABC):
 
 @dataclass(frozen=True)
 class HashedDraws(Draws):
-    """Draws by a counter hash: 64 bits mix key, purpose and position into one word a row, 32 bits give its entries."""
+    """Draws by a counter hash: 64 bits mix key, purpose and position into a row, one product spreads them over it.
+
+    The entry in column j is the top of a h_j + b (mod 2^32), with a and b from the row's bits and h_j a hash of the
+    column: two entries of a row, and two of a column, are as good as independent. Normals are looked up in a table
+    of 4,096 quantiles, which ends at 3.8 deviations. It costs a third of torch.randn, and a compiled step draws the
+    same bits.
+    """
 
     key: Tensor  # 0-d int64: a tensor, since a Python number would recompile a compiled step every time it changes
     positions: Tensor  # (B,) int64
 
     def uniform(self, like: Tensor, purpose: str) -> Tensor:
-        return self._bits(like, purpose).to(_drawn_dtype(like)) * 2.0**-24
+        return self._bits(like, purpose, 24).to(_drawn_dtype(like)) * 2.0**-24
 
     def normal(self, like: Tensor, purpose: str) -> Tensor:
-        centred = (self._bits(like, purpose).to(_drawn_dtype(like)) + 0.5) * 2.0**-23 - 1
-        return torch.erfinv(centred) * 2**0.5
+        bits = self._bits(like, purpose, _TABLE_BITS + 1)
+        sign = 1 - 2 * (bits & 1)
+        return _half_normal(bits >> 1, like) * sign
 
     def half_normal(self, like: Tensor, purpose: str) -> Tensor:
-        return self.normal(like, purpose).abs_()
+        return _half_normal(self._bits(like, purpose, _TABLE_BITS), like)
 
     def of(self, purpose: str) -> HashedDraws:
         return HashedDraws(_mix64(self.key ^ _word(purpose)), self.positions)
@@ -92,21 +99,34 @@ class HashedDraws(Draws):
     def rows(self, rows: slice) -> HashedDraws:
         return HashedDraws(self.key, self.positions[rows])
 
-    def _bits(self, like: Tensor, purpose: str) -> Tensor:
-        """24 random bits per entry of `like`, int32."""
+    def _bits(self, like: Tensor, purpose: str, bits: int) -> Tensor:
+        """Random numbers of so many bits, one per entry of `like`, int32."""
         row = _mix64(_mix64(self.key ^ _word(purpose)) + self.positions * _GOLDEN_64)
-        entries = like[0].numel() if like.dim() > 1 else 1
-        columns = torch.arange(entries, dtype=torch.int32, device=like.device) * _GOLDEN_32
-        bits = (row.to(torch.int32)[:, None] + columns) ^ (row >> 32).to(torch.int32)[:, None]
-        return _mix32(bits).bitwise_and_(0xFFFFFF).reshape(like.shape)
+        factor, offset = row.to(torch.int32) | 1, (row >> 32).to(torch.int32)
+        columns = _columns(like[0].numel(), like.device)
+        words = (factor[:, None] * columns).add_(offset[:, None])
+        return words.bitwise_right_shift_(32 - bits).bitwise_and_(2**bits - 1).reshape(like.shape)
 
 
+_TABLE_BITS = 12
 _GOLDEN_64 = -7046029254386353131  # 2^64 / golden ratio, as a signed number: the increment of splitmix64
 _GOLDEN_32 = -1640531527  # 2^32 / golden ratio
 
 
 def _drawn_dtype(like: Tensor) -> torch.dtype:
     return torch.promote_types(like.dtype if like.is_floating_point() else torch.float32, torch.float32)
+
+
+def _half_normal(index: Tensor, like: Tensor) -> Tensor:
+    """The quantiles of |N(0, 1)| at the middles of equal steps, looked up."""
+    middles = (torch.arange(2**_TABLE_BITS, dtype=torch.float64, device=like.device) + 0.5) * 2.0**-_TABLE_BITS
+    table = (torch.erfinv(middles) * 2**0.5).to(_drawn_dtype(like))
+    return table.index_select(0, index.reshape(-1)).reshape(index.shape)
+
+
+def _columns(number: int, device: torch.device) -> Tensor:
+    """h_j, (C,) int32: scattered over all 32 bits."""
+    return _mix32(torch.arange(1, number + 1, dtype=torch.int32, device=device) * _GOLDEN_32)
 
 
 def _word(purpose: str) -> int:

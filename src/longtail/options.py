@@ -12,45 +12,30 @@ import click
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-class Names(click.ParamType):
+def names(ctx: click.Context, parameter: click.Parameter, words: str) -> tuple[str, ...]:
     """`ce,gcl` as two names."""
-
-    name = "NAME,NAME,..."
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The names without the spaces around them."""
-        if isinstance(value, tuple):
-            return value
-        return tuple(word.strip() for word in value.split(",") if word.strip())
+    return tuple(word.strip() for word in words.split(",") if word.strip())
 
 
-class Borders(click.ParamType):
-    """`100,20` as two numbers of images."""
-
-    name = "MANY,FEW"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
-        """Both numbers; whether they make sense is the library's question."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            many, few = (float(word) for word in value.split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not two numbers, as in 100,20.", param, ctx)
-        return many, few
+def borders(ctx: click.Context, parameter: click.Parameter, words: str | None) -> tuple[float, float] | None:
+    """`100,20` as two numbers of images; whether they make sense is the library's question."""
+    if words is None:
+        return None
+    try:
+        many, few = (float(word) for word in words.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{words!r} is not two numbers, as in 100,20.", ctx, parameter) from None
+    return many, few
 
 
-class FractionOrFolder(click.ParamType):
+def fraction_or_folder(ctx: click.Context, parameter: click.Parameter, words: str | None) -> float | Path | None:
     """`0.1` as a number, anything else as a folder."""
-
-    name = "FRACTION|DIR|0"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | Path:
-        """A number where it is one."""
-        try:
-            return float(value)
-        except ValueError:
-            return Path(value)
+    if words is None:
+        return None
+    try:
+        return float(words)
+    except ValueError:
+        return Path(words)
 
 
 class Option(click.Option):
@@ -121,13 +106,15 @@ DATA_ROOT = on_images(
 )
 VALIDATION = on_images(
     "--val",
-    type=FractionOrFolder(),
+    metavar="FRACTION|DIR|0",
+    callback=fraction_or_folder,
     help="Validation part: a fraction of each class's training images, a folder of class folders, or 0 for none.",
     show_default="val/ if there is one, else 0",
 )
 SHOT_BORDERS = on_images(
     "--shot-borders",
-    type=Borders(),
+    metavar="MANY,FEW",
+    callback=borders,
     help="Shot groups by training images a class: many has more than MANY, few has fewer than FEW.",
     show_default="100,20; in proportion less where the largest class has fewer than 500",
 )
@@ -146,7 +133,8 @@ RECIPE = on_method(
 )
 RECIPES = on_method(
     "--recipes",
-    type=Names(),
+    metavar="NAME,NAME,...",
+    callback=names,
     default="ce,gcl",
     help="Recipes to compare, by name or as FILE.py:FUNCTION; differences are to the first.",
 )

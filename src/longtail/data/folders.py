@@ -29,7 +29,7 @@ def open_folder(root: Path, watcher: Watcher) -> ImageSet:
     check_folder(root)
     layout = find_layout(root)
     found = {part: find_images(folder, root) for part, folder in layout.parts.items()}
-    classes = _classes(layout.parts["train"], found["train"])
+    classes = _classes(root, layout.parts["train"], found["train"])
     for part in found.keys() - {"train"}:
         _check_known(found[part], classes, layout.parts[part])
     headers = read_headers(root, [name for part in found.values() for name in _names(part)], watcher)
@@ -85,7 +85,7 @@ def _in_validation(identity: str) -> str:
     return f"validation/{identity}"
 
 
-def _classes(folder: Path, found: Found) -> tuple[str, ...]:
+def _classes(root: Path, folder: Path, found: Found) -> tuple[str, ...]:
     if not found.names and not found.loose:
         raise LongtailError(f"{folder} holds no images ({', '.join(sorted(SUFFIXES))}).")
     if not found.names:
@@ -96,25 +96,19 @@ def _classes(folder: Path, found: Found) -> tuple[str, ...]:
     if empty := [name for name, images in found.names.items() if not images]:
         raise LongtailError(f"No images in the class folders {listed(empty)} of {folder}; add some or remove these.")
     if len(found.names) == 1:
-        raise LongtailError(f"{folder} has one class folder only, {_only_class(folder, found)}")
+        raise LongtailError(f"{folder} has one class folder only, {_only_class(root, folder, found)}")
     return tuple(found.names)
 
 
-def _only_class(folder: Path, found: Found) -> str:
+def _only_class(root: Path, folder: Path, found: Found) -> str:
     """The one class, and the way out: people point at the folder above the class folders."""
     ((name, images),) = found.names.items()
-    nested = {inner.parts[0] for inner in (_within(image, name) for image in images) if len(inner.parts) > 1}
+    depth = len(folder.relative_to(root).parts) + 1
+    paths = [PurePosixPath(image).parts for image in images]
+    nested = sorted({parts[depth] for parts in paths if len(parts) > depth + 1})
     if len(nested) > 1:
-        return (
-            f"{shown(name)}; if its folders {listed(sorted(nested))} are the classes, give {shown(str(folder / name))}."
-        )
+        return f"{shown(name)}; if its folders {listed(nested)} are the classes, give {shown(str(folder / name))}."
     return f"{shown(name)}; a classifier needs at least two."
-
-
-def _within(image: str, label: str) -> PurePosixPath:
-    """The path of an image beneath its class folder."""
-    parts = PurePosixPath(image).parts
-    return PurePosixPath(*parts[parts.index(label) + 1 :])
 
 
 def _check_known(found: Found, classes: tuple[str, ...], folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""A trained run in use: its model, and predictions on new images."""

@@ -92,7 +92,7 @@ def find_files(images: Iterable[str | Path]) -> list[str]:
     """
     files: list[str] = []
     for image in images:
-        files += _images_beneath(image) if os.path.isdir(image) else [os.fspath(image)]
+        files += _images_beneath(image) if Path(image).is_dir() else [str(image)]
     return files
 
 
@@ -101,7 +101,7 @@ def _images_beneath(folder: str | Path) -> list[str]:
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         seen = (name for name in sorted(names) if not name.startswith("."))
-        found += [os.path.join(place, name) for name in seen if os.path.splitext(name)[1].lower() in SUFFIXES]
+        found += [str(Path(place, name)) for name in seen if Path(name).suffix.lower() in SUFFIXES]
     if not found:
         raise LongtailError(f"There is no image in the folder {folder}; images end in {', '.join(sorted(SUFFIXES))}.")
     return found

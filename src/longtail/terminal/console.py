@@ -34,9 +34,9 @@ class PipeConsole(Console):
     """A console that lets the closed pipe of `longtail ... | head` reach the one place that knows what to do."""
 
     def on_broken_pipe(self) -> None:
-        """Hand the error on; rich would end the program here."""
+        """Hand on the error that rich handles when it calls this; it would end the program here."""
         self.quiet = True
-        raise  # noqa: PLE0704 -- rich calls this while it handles the BrokenPipeError
+        raise
 
 
 def output_console() -> Console:

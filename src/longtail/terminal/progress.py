@@ -7,8 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
-from rich.progress import Task as Row
+from rich.progress import BarColumn, Progress, ProgressColumn, Task as Row, TextColumn
 from rich.text import Text
 
 from longtail.terminal.console import error_console

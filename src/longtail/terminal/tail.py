@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from itertools import pairwise
 
 from rich.text import Text
 
@@ -25,11 +26,12 @@ ACROSS = " ▏▎▍▌▋▊▉█"  # eighths of a cell, growing to the right
 UPWARD = " ▁▂▃▄▅▆▇█"  # eighths of a cell, growing upward
 
 
-class Bar(NamedTuple):
+@dataclass(frozen=True)
+class Bar:
     """One class."""
 
     name: str
-    count: int
+    images: int
     group: ShotGroup
 
 
@@ -37,7 +39,7 @@ class Scale:
     """Count to a length in 0 .. 1, linear, or logarithmic where the ratio asks for it."""
 
     def __init__(self, bars: Sequence[Bar]) -> None:
-        counts = [bar.count for bar in bars]
+        counts = [bar.images for bar in bars]
         self.largest = max(counts)
         self.logarithmic = self.largest / min(counts) >= LOGARITHMIC_FROM
 
@@ -56,7 +58,7 @@ class Scale:
 
 def tail(classes: Sequence[str], counts: Sequence[int], groups: Sequence[ShotGroup], width: int) -> Text:
     """The picture, at most `width` columns wide."""
-    bars = sorted(map(Bar, classes, counts, groups), key=lambda bar: -bar.count)
+    bars = sorted(map(Bar, classes, counts, groups), key=lambda bar: -bar.images)
     return _rows(bars, width) if len(bars) <= ROWS_UP_TO else _columns(bars, width)
 
 
@@ -70,8 +72,8 @@ def _rows(bars: Sequence[Bar], width: int) -> Text:
     picture = Text()
     for bar, name in zip(bars, names, strict=True):
         picture.append(" " * (margin - _cells(name)) + name + " ")
-        picture.append(_across(scale(bar.count) * room), style=bar.group)
-        picture.append(f" {bar.count:,}\n", style="bold")
+        picture.append(_across(scale(bar.images) * room), style=bar.group)
+        picture.append(f" {bar.images:,}\n", style="bold")
     picture.append(" " * (margin + 1) + f"training images, {scale.words}", style="dim")
     return picture
 
@@ -99,10 +101,10 @@ def _columns(bars: Sequence[Bar], width: int) -> Text:
 def _binned(bars: Sequence[Bar], room: int) -> list[tuple[float, ShotGroup]]:
     """Mean count and group of every column: whole columns a class if there is room, else several classes a column."""
     if len(bars) <= room:
-        return [(bar.count, bar.group) for bar in bars for _ in range(room // len(bars))]
+        return [(bar.images, bar.group) for bar in bars for _ in range(room // len(bars))]
     edges = [round(column * len(bars) / room) for column in range(room + 1)]
-    binned = [bars[start:end] for start, end in zip(edges, edges[1:], strict=False)]
-    return [(sum(bar.count for bar in some) / len(some), some[len(some) // 2].group) for some in binned]
+    binned = [bars[start:end] for start, end in pairwise(edges)]
+    return [(sum(bar.images for bar in some) / len(some), some[len(some) // 2].group) for some in binned]
 
 
 def _marks(scale: Scale) -> dict[int, str]:
