@@ -93,6 +93,7 @@ def predict(
     import longtail
     from longtail.deploy.table import write_predictions
     from longtail.terminal import Terminal
+    from longtail.terminal.describing import show_unreadable
     from longtail.watching import Watcher
 
     watcher = (
@@ -103,6 +104,7 @@ def predict(
     )
     unreadable = write_predictions(predictions, sys.stdout, form, top)
     if unreadable:
+        show_unreadable(unreadable)
         ctx.exit(UNREADABLE)
 
 

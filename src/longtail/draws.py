@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,7 +105,7 @@ class HashedDraws(Draws):
         """Random numbers of so many bits, one per entry of `like`, int32."""
         row = _mix64(_mix64(self.key ^ _word(purpose)) + self.positions * _GOLDEN_64)
         factor, offset = row.to(torch.int32) | 1, (row >> 32).to(torch.int32)
-        columns = _columns(like[0].numel(), like.device)
+        columns = _kept(_columns, like[0].numel(), like.device)
         words = (factor[:, None] * columns).add_(offset[:, None])
         return words.bitwise_right_shift_(32 - bits).bitwise_and_(2**bits - 1).reshape(like.shape)
 
@@ -118,15 +120,35 @@ def _drawn_dtype(like: Tensor) -> torch.dtype:
 
 
 def _half_normal(index: Tensor, like: Tensor) -> Tensor:
-    """The quantiles of |N(0, 1)| at the middles of equal steps, looked up."""
-    middles = (torch.arange(2**_TABLE_BITS, dtype=torch.float64, device=like.device) + 0.5) * 2.0**-_TABLE_BITS
-    table = (torch.erfinv(middles) * 2**0.5).to(_drawn_dtype(like))
+    table = _kept(_quantiles, _drawn_dtype(like), like.device)
     return table.index_select(0, index.reshape(-1)).reshape(index.shape)
+
+
+def _quantiles(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The quantiles of |N(0, 1)| at the middles of 4,096 equal steps."""
+    middles = (torch.arange(2**_TABLE_BITS, dtype=torch.float64, device=device) + 0.5) * 2.0**-_TABLE_BITS
+    return (2**0.5 * torch.erfinv(middles)).to(dtype)
 
 
 def _columns(number: int, device: torch.device) -> Tensor:
     """h_j, (C,) int32: scattered over all 32 bits."""
     return _mix32(torch.arange(1, number + 1, dtype=torch.int32, device=device) * _GOLDEN_32)
+
+
+def _kept(make: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """What `make` makes, once in eager mode; a compiled step makes it anew, and so fuses it."""
+    if torch.compiler.is_compiling():
+        return make(*arguments)
+    place = (make, *arguments)
+    if place not in _KEPT:
+        if len(_KEPT) >= _MOST_KEPT:
+            _KEPT.clear()
+        _KEPT[place] = make(*arguments)
+    return _KEPT[place]
+
+
+_KEPT: dict[tuple[Any, ...], Tensor] = {}
+_MOST_KEPT = 32
 
 
 def _word(purpose: str) -> int:

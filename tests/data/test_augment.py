@@ -13,7 +13,7 @@ from torch import Tensor
 
 from longtail.data.augment import CropFlip, RandomResizedCropFlip
 from longtail.data.preprocessing import Preprocessing
-from longtail.data.reading import open_image
+from longtail.data.reading import UnreadableImage, open_image
 from longtail.draws import Draws, Key
 
 KEY = Key.of_seed(5)
@@ -112,6 +112,18 @@ def test_a_window_is_cut_from_the_image_and_mirrored(tmp_path: Path) -> None:
             seen = augmentation(image, numbers, preprocessing).permute(1, 2, 0).numpy()
         inner = np.abs(seen - expected)[5:-5, 5:-5]  # the border is filtered with what lies outside the window
         assert inner.max() <= 2
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "gif", "webp", "ppm", "tif"])
+def test_half_a_picture_is_never_a_sample(tmp_path: Path, suffix: str) -> None:
+    path, augmentation = tmp_path / f"image.{suffix}", RandomResizedCropFlip()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)).save(path)
+    whole, numbers = path.read_bytes(), np.random.default_rng(0).random(augmentation.numbers).tolist()
+    for kept in (0.3, 0.8, 0.99):
+        path.write_bytes(whole[: int(len(whole) * kept)])
+        for side in (16, 224):  # a JPEG is decoded at a smaller scale for the first
+            with pytest.raises(UnreadableImage), open_image(path) as image:
+                augmentation(image, numbers, Preprocessing((side, side)))
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])

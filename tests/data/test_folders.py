@@ -147,6 +147,18 @@ def test_headers_find_what_is_no_image(make_folder: MakeFolder) -> None:
     assert "Left out, unreadable: a/text.jpg (not an image)" in left.notes
 
 
+def test_threads_read_the_same_headers(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_folder({"a": 30, "b": 30})
+    for name in ("a/003.png", "b/017.png"):
+        (root / name).write_text("no image")
+    expected = opened(root)
+    monkeypatch.setattr("longtail.data.headers._BLOCK", 4)
+    monkeypatch.setattr("longtail.data.headers._WAITING", 0)
+    threaded = opened(root)
+    assert threaded.unreadable == expected.unreadable == {"a/003.png": "not an image", "b/017.png": "not an image"}
+    assert threaded.size == expected.size == (16, 20)
+
+
 def test_dropping_the_last_training_image_of_a_class_is_an_error(make_folder: MakeFolder) -> None:
     root = make_folder({"a": 8, "b": 1})
     (root / "b" / "000.png").write_text("no image")

@@ -56,7 +56,8 @@ def tested(photos: Path, run: Run) -> tuple[list[Path], np.ndarray]:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
+    shares: np.ndarray = odds / odds.sum(axis=1, keepdims=True)
+    return shares
 
 
 def probabilities(predictions: list[Prediction], classes: tuple[str, ...]) -> np.ndarray:
@@ -213,6 +214,7 @@ def test_the_command_writes_every_file_and_then_fails(
     assert answer(cli, words) == 1
     shown = capsys.readouterr()
     assert [json.loads(line)["reason"] for line in shown.out.splitlines()] == ["not an image", None]
+    assert shown.err.splitlines()[-1] == "1 file could not be read; the reason stands in its row."
 
 
 def test_a_list_on_standard_input(run: Run, tested: tuple[list[Path], np.ndarray], tmp_path: Path) -> None:

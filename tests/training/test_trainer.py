@@ -143,6 +143,14 @@ def test_parts_learn_at_their_own_rates(trainer: Trainer, part: Part) -> None:
         torch.testing.assert_close(slower, factor * change, rtol=1e-4, atol=1e-7)
 
 
+def test_a_single_parameter_can_learn_alone(trainer: Trainer, part: Part) -> None:
+    model = classifier()
+    before = state(model)
+    fit(trainer, model, stage(learns={"head.bias": 1.0}), part)
+    changed = {name for name, tensor in state(model).items() if not torch.equal(tensor, before[name])}
+    assert changed == {"head.bias"}
+
+
 def test_a_loss_that_is_no_number_ends_the_stage(trainer: Trainer, part: Part) -> None:
     with pytest.raises(LongtailError, match=r"loss is (nan|inf).*smaller --lr"):
         fit(trainer, classifier(), stage(lr=1e30, epochs=10), part)

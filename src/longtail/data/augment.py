@@ -103,10 +103,8 @@ class RandomResizedCropFlip(ImageAugmentation):
             aspect = math.exp(low + shape * (high - low))
             width, height = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if 0 < width <= size[0] and 0 < height <= size[1]:
-                left, top = (
-                    int(numbers[-3] * (size[0] - width + 1)),
-                    int(numbers[-2] * (size[1] - height + 1)),
-                )
+                left = int(numbers[-3] * (size[0] - width + 1))
+                top = int(numbers[-2] * (size[1] - height + 1))
                 return left, top, left + width, top + height
         return self._widest(size)
 

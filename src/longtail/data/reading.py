@@ -96,7 +96,8 @@ def orientation(image: Image.Image) -> int:
     if image.format == "TIFF":
         return 1  # Pillow turns TIFF by itself
     try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+        with quiet():
+            return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # noqa: BLE001  (a parser of foreign bytes may raise anything)
         return 1
 
@@ -124,10 +125,10 @@ def _as_rgb(image: Image.Image) -> Image.Image:
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 bits as 8; Pillow's own conversion clips everything above 255 to white."""
-    values = np.asarray(image, dtype=np.int64)
+    values = np.asarray(image)
     if values.min() < 0 or values.max() > 65535:
         raise UnreadableImage("32-bit pixels have no known range")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from longtail.draws import Draws, HashedDraws
 from longtail.errors import LongtailError
-from longtail.losses.factors import Factor, Running
+from longtail.losses.factors import Factor, InverseFeatureNorm, Running
 from longtail.losses.per_class import PerClass
 from longtail.losses.steps import Rotate, Scale
 from longtail.moment import Mixed, Moment
@@ -59,6 +59,7 @@ class Criterion(nn.Module, ABC):
         inside = [module for part in parts if part is not None for module in part.modules()]
         self._running = tuple(part for part in inside if isinstance(part, Running))
         self._draws_noise = any(isinstance(part, Factor) and part.draws for part in inside)
+        self._features_learn = any(isinstance(part, InverseFeatureNorm) for part in inside)
         self._takes_cosines = any(isinstance(part, Scale | Rotate) for part in inside)
         classes = (part.classes for part in inside if isinstance(part, PerClass))
         self._classes = next((number for number in classes if number is not None), None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from longtail.losses.criterion import Criterion, Total
 from longtail.losses.likelihood import Focus, Likelihood, Softmax
 from longtail.losses.per_class import PerClass
+from longtail.losses.rowwise import softmax_losses, worthwhile
 from longtail.losses.steps import Step
 from longtail.moment import Mixed, Moment
 from longtail.schedules import Schedule
@@ -71,13 +72,10 @@ class Objective(Criterion):
         )
 
     def _hard_total(self, scores: Tensor, moment: Moment, share: Tensor | None = None) -> Total:
-        harder = scores
-        for step in self.steps:
-            harder = step(harder, moment)
-        losses: Tensor = self.likelihood(harder, moment.labels)
+        losses = self._losses(scores, moment)
         weight = losses.new_full((), len(losses))
         if self.class_weights is not None:
-            weights = self.class_weights(harder, moment)
+            weights = self.class_weights(scores, moment)
             losses = weights * losses
             weight = weights.sum() if self.mean == "weighted" else weight
         if self.focus is not None:
@@ -85,6 +83,16 @@ class Objective(Criterion):
         if share is not None:
             losses = share * losses
         return Total(losses.sum(), weight)
+
+    def _losses(self, scores: Tensor, moment: Moment) -> Tensor:
+        """The loss of each sample, (B,), before it is weighed."""
+        steps = cast("list[Step]", self.steps)
+        if isinstance(self.likelihood, Softmax) and not self._features_learn and worthwhile(scores):
+            return softmax_losses(scores, steps, moment)
+        for step in steps:
+            scores = step(scores, moment)
+        losses: Tensor = self.likelihood(scores, moment.labels)
+        return losses
 
     def extra_repr(self) -> str:
         return f"mean={self.mean}"

@@ -11,9 +11,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from longtail.losses.where import Margin, OnTarget
+from longtail.losses.where import Everywhere, Margin, OnRow, OnTarget
 from longtail.moment import Moment
 
+Slope = Tensor | float | None
 Beyond = Callable[[Tensor, Tensor, Tensor], Tensor]  # (cosine, angle, rotated cosine) -> the score
 
 
@@ -22,7 +23,11 @@ class Step(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, scores: Tensor, moment: Moment) -> Tensor:
-        """`scores` (B, C) -> (B, C)."""
+        """`scores` (B, C) -> (B, C), each score for itself."""
+
+    @abstractmethod
+    def with_slope(self, scores: Tensor, moment: Moment) -> tuple[Tensor, Slope]:
+        """The same, and its derivative in each score: a number or broadcasting to (B, C); None is 1."""
 
 
 class _WithMargins(Step):
@@ -51,16 +56,22 @@ class Subtract(_WithMargins):
         harder = scores if margin is None else scores - margin
         return harder if on_target is None else _add_to_target(harder, -on_target, moment)
 
+    def with_slope(self, scores: Tensor, moment: Moment) -> tuple[Tensor, None]:
+        return self(scores, moment), None
+
 
 class Stretch(_WithMargins):
-    """scores * (1 + sum of the margins)."""
+    """scores * (1 + sum of the margins), of margins on columns and rows."""
+
+    def __init__(self, *margins: Everywhere | OnRow) -> None:
+        super().__init__(*margins)
 
     def forward(self, scores: Tensor, moment: Moment) -> Tensor:
-        margin, on_target = self.everywhere(scores, moment), self.on_target(scores, moment)
-        harder = scores if margin is None else scores * (1 + margin)
-        if on_target is None:
-            return harder
-        return _add_to_target(harder, on_target * scores.gather(1, moment.labels[:, None]), moment)
+        return self.with_slope(scores, moment)[0]
+
+    def with_slope(self, scores: Tensor, moment: Moment) -> tuple[Tensor, Slope]:
+        margin = self.everywhere(scores, moment)
+        return (scores, None) if margin is None else (scores * (1 + margin), 1 + margin)
 
 
 class Scale(Step):
@@ -72,6 +83,9 @@ class Scale(Step):
 
     def forward(self, scores: Tensor, moment: Moment) -> Tensor:
         return scores * self.scale
+
+    def with_slope(self, scores: Tensor, moment: Moment) -> tuple[Tensor, float]:
+        return scores * self.scale, self.scale
 
     def extra_repr(self) -> str:
         return f"{self.scale:g}"
@@ -97,6 +111,13 @@ class Rotate(_WithMargins):
             return scores
         cosine = scores.gather(1, moment.labels[:, None])  # one column instead of (B, C) sines
         return _add_to_target(scores, self.rotated(cosine, on_target) - cosine, moment)
+
+    def with_slope(self, scores: Tensor, moment: Moment) -> tuple[Tensor, Slope]:
+        with torch.enable_grad():
+            leaf = scores.detach().requires_grad_()
+            harder = self(leaf, moment)
+            (slope,) = torch.autograd.grad(harder.sum(), leaf)
+        return harder.detach(), slope
 
     def rotated(self, cosine: Tensor, angle: Tensor) -> Tensor:
         """cos(theta + angle), or what `beyond` puts in its place."""

@@ -15,7 +15,7 @@ from rich.text import Text
 from longtail.counts import SHOT_GROUPS
 from longtail.data.describe import Description
 from longtail.report.words import group_range
-from longtail.terminal.console import output_console
+from longtail.terminal.console import error_console, output_console
 from longtail.terminal.tail import tail
 from longtail.text import counted, plain
 
@@ -32,7 +32,7 @@ def show_description(description: Description) -> None:
         tail(description.classes, description.counts.per_class, description.groups, console.width),
         _groups(description),
     ):
-        console.print(Padding(part, (0, 0, 1, 0)))
+        console.print(Padding(part, (0, 0, 1, 0), expand=False))
     for note in description.notes:
         console.print(plain(note), style="dim")
     _unreadable(description, console)
@@ -76,6 +76,12 @@ def _unreadable(description: Description, console: Console) -> None:
         console.print(f"  {plain(identity)}: {plain(reason)}", soft_wrap=True)
     if len(bad) > NAMED:
         console.print(f"  and {len(bad) - NAMED:,} more; --json names them all")
+
+
+def show_unreadable(files: int) -> None:
+    """Say beside the rows of predictions how many of them have a reason and no class."""
+    each = "its row" if files == 1 else "their rows"
+    error_console().print(f"{counted(files, 'file')} could not be read; the reason stands in {each}.", soft_wrap=True)
 
 
 def show_json(content: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ def show_methods(cards: Sequence[Card]) -> None:
         grid.add_column()
         for card in some:
             grid.add_row(card.name, card.summary)
-        console.print(Padding(grid, (0, 0, 1, 2)))
+        console.print(Padding(grid, (0, 0, 1, 2), expand=False))
     console.print("longtail methods NAME shows a card: formula, numbers, citation.", style="dim")
 
 
@@ -36,7 +36,7 @@ def show_cards(cards: Sequence[Card]) -> None:
         console.print(Text(card.call, style="dim"))
         console.print()
         for line in flowing(card.text):
-            console.print(Padding(Text(line.text), (0, 0, 0, 2 + line.indent)))
+            console.print(Padding(Text(line.text), (0, 0, 0, 2 + line.indent), expand=False))
 
 
 class Line(NamedTuple):

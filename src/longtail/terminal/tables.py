@@ -55,7 +55,7 @@ def _change(cell: Cell) -> Text:
 
 def _show(table: Table, what: str, path: Path, page: Path) -> None:
     console = output_console()
-    console.print(Padding(grid(table), (1, 0)))
+    console.print(Padding(grid(table), (1, 0), expand=False))
     sentences = [note for note in table.notes if note.endswith(".")]
     facts = [note for note in table.notes if not note.endswith(".")]
     for line in (*sentences, " · ".join(facts)):

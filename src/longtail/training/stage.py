@@ -44,24 +44,19 @@ class Stage:
     mixing: Mixing | None = None
     augmentation: Augmentation | None = None
     learns: Mapping[str, float] = field(default_factory=lambda: WHOLE_NETWORK)
-    """Module path of the classifier -> factor on the learning rate; the rest is frozen."""
+    """Module or parameter of the classifier, by its path -> factor on the learning rate; the rest is frozen."""
     begin: Callable[[Classifier], Classifier] = unchanged
     """What happens to the structure before the first step: a fresh head, learnable scales."""
 
-    def freeze_all_but_learners(self, classifier: Classifier) -> list[dict[str, Any]]:
-        """Switch gradients off outside `learns`; returns the optimizer's parameter groups."""
-        classifier.requires_grad_(requires_grad=False)
-        modules = {path: classifier.get_submodule(path) for path in self.learns}
-        for module in modules.values():
-            module.requires_grad_(requires_grad=True)
-        return [
-            {
-                "params": list(module.parameters()),
-                "lr": self.lr * self.learns[path],
-                "factor": self.learns[path],
-            }
-            for path, module in modules.items()
-        ]
+    def parameter_groups(self, classifier: Classifier) -> list[dict[str, Any]]:
+        """The optimizer's groups, one for each path of `learns`; gradients of all other parameters are off."""
+        groups: dict[str, list[nn.Parameter]] = {path: [] for path in self.learns}
+        for name, parameter in classifier.named_parameters():
+            paths = [path for path in groups if f"{name}.".startswith(f"{path}.")]
+            parameter.requires_grad_(requires_grad=bool(paths))
+            if paths:
+                groups[max(paths, key=len)].append(parameter)
+        return [{"params": groups[path], "factor": factor} for path, factor in self.learns.items()]
 
     def description(self) -> dict[str, Any]:
         """The stage as JSON, for the run folder and the page."""

@@ -61,7 +61,7 @@ class Trainer:
         """
         torch.manual_seed(key.at("begin").value)
         classifier = self.engine.place(stage.begin(classifier))
-        optimizer = stage.optimizer(stage.freeze_all_but_learners(classifier), lr=stage.lr)
+        optimizer = stage.optimizer(stage.parameter_groups(classifier), lr=stage.lr)
         objective = stage.objective.to(self.engine.device)
         backbone_learns = not is_frozen(classifier.backbone)
 
