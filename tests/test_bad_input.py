@@ -164,7 +164,7 @@ def longtail(line: str, folder: Path, before: Callable[[], None] | None = None) 
     """The program in a folder and in a process of its own, which does `before` first."""
     command = [sys.executable, "-m", "longtail", *line.split()]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True, preexec_fn=before)  # noqa: S603
+    return subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True, preexec_fn=before)
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:

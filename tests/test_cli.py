@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -98,14 +97,14 @@ def test_the_programs_help_names_every_command(capsys: pytest.CaptureFixture[str
     assert "\x1b" not in out  # no colours where there is no terminal
 
 
-def test_help_answers_at_once() -> None:
-    """0.3 s is asked for; the fastest of a few, since the machine may have other things to do."""
-    taken = []
-    for _ in range(4):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "longtail", "--help"], check=True, capture_output=True)
-        taken.append(time.perf_counter() - start)
-    assert min(taken) < 0.3
+def test_help_waits_for_nothing_heavy() -> None:
+    """What makes the answer quick; how quick it is, benchmarks/startup.py measures."""
+    program = (
+        "import sys; from longtail.cli import cli; from longtail.exits import answer; answer(cli, ['--help']);"
+        "print(sorted({'torch', 'numpy', 'PIL', 'sklearn', 'matplotlib', 'jinja2', 'timm'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert out.splitlines()[-1] == "[]"
 
 
 def test_words_become_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +114,7 @@ def test_words_become_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
         heard.update(kwargs, data=args[0])
         raise LongtailError("enough.")
 
-    monkeypatch.setattr("longtail.training.job.train", train)
+    monkeypatch.setattr("longtail.studies.train.train", train)
     wishes = "--val 0.1 --shot-borders 50,5 --lr 1e-2 --epochs 3 --bad-images drop"
     assert answer(cli, ["train", "photos", *wishes.split(), "--out", "runs/a", "--seed", "7"]) == MISTAKE
     assert heard["data"] == "photos"
@@ -181,7 +180,7 @@ def test_a_fault_of_ours_shows_where_it_is() -> None:
 @pytest.mark.parametrize("words", ["methods", "describe --json", "--help"])
 def test_a_closed_pipe_ends_quietly(words: str) -> None:
     command = [sys.executable, "-m", "longtail", *words.split()]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()  # before anything is written

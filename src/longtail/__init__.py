@@ -18,24 +18,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from longtail import losses as losses
-    from longtail import metrics as metrics
-    from longtail import samplers as samplers
-    from longtail import schedules as schedules
-    from longtail import weighting as weighting
+    from longtail import (
+        losses as losses,
+        metrics as metrics,
+        samplers as samplers,
+        schedules as schedules,
+        weighting as weighting,
+    )
     from longtail.cards import methods as methods
-    from longtail.counts import ClassCounts as ClassCounts
-    from longtail.counts import ShotBorders as ShotBorders
+    from longtail.counts import ClassCounts as ClassCounts, ShotBorders as ShotBorders
     from longtail.data.describe import describe as describe
     from longtail.deploy.predict import predict as predict
-    from longtail.deploy.run import Run as Run
-    from longtail.deploy.run import load as load
+    from longtail.deploy.run import Run as Run, load as load
     from longtail.errors import LongtailError as LongtailError
     from longtail.studies.compare import compare as compare
-    from longtail.training.job import train as train
+    from longtail.studies.train import train as train
 
 _HOME = {
-    "train": "longtail.training.job",
+    "train": "longtail.studies.train",
     "compare": "longtail.studies.compare",
     "load": "longtail.deploy.run",
     "Run": "longtail.deploy.run",

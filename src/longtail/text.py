@@ -8,17 +8,18 @@ BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u
 HIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})  # control, lone surrogate, line and paragraph separator
 
 
-def plain(text: str) -> str:
+def plain(text: str, limit: int | None = None) -> str:
     r"""Text on one line that cannot steer a terminal: control characters, bidi marks and lone surrogates become �.
 
     File and class names are other people's text; none of them is shown or logged before it went through here.
 
     >>> plain("cat\x1b[31m.jpg")
     'cat�[31m.jpg'
+    >>> plain("a very long name", limit=8)
+    'a very …'
     """
-    if text.isprintable():
-        return text
-    return "".join("�" if is_hidden(letter) else letter for letter in text)
+    shown = text if text.isprintable() else "".join("�" if is_hidden(letter) else letter for letter in text)
+    return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def is_hidden(letter: str) -> bool:

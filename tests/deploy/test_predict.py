@@ -222,7 +222,7 @@ def test_a_list_on_standard_input(run: Run, tested: tuple[list[Path], np.ndarray
     odd = tmp_path / "odd name \u00fc.png"
     odd.write_bytes(files[0].read_bytes())
     names = [*map(str, files[:3]), str(odd)]
-    done = subprocess.run(  # noqa: S603
+    done = subprocess.run(
         [sys.executable, "-m", "longtail", "predict", str(run.path), "-", "--format", "jsonl"],
         input="".join(f"{name}\n" for name in names),
         capture_output=True,

@@ -6,8 +6,8 @@ import pytest
 
 import longtail
 from longtail.errors import LongtailError
+from longtail.studies import train as job
 from longtail.studies.compare import Study
-from longtail.training import job
 
 
 @pytest.fixture(scope="module")

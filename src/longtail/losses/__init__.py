@@ -4,6 +4,7 @@ Every method is a function counts -> criterion; its docstring is its card. The p
 below them. B samples, C classes, D features.
 """
 
+from longtail.losses.chunked import chunked as chunked
 from longtail.losses.criterion import Criterion as Criterion, Total as Total
 from longtail.losses.experts import Diversity as Diversity, PerExpert as PerExpert
 from longtail.losses.lader import Lader as Lader

@@ -89,12 +89,25 @@ class Criterion(nn.Module, ABC):
             LongtailError: a ValueError, for wrong shapes and for what is missing; for targets out of range and
                 cosines beyond 1.01 on the first call only, since looking at values makes a GPU wait.
         """
-        if draws is None and self._draws_noise:
-            draws = _draws_of(generator, scores)
-        moment = Moment(targets, features, _as_tensor(epoch, scores), draws)
+        moment = self.moment(scores, targets, features=features, epoch=epoch, generator=generator, draws=draws)
         if self.training:
             self.observe(moment)
         return self.total(scores, moment).mean()
+
+    def moment(
+        self,
+        like: Tensor,
+        targets: Tensor | Mixed,
+        *,
+        features: Tensor | None = None,
+        epoch: float | Tensor | None = None,
+        generator: torch.Generator | None = None,
+        draws: Draws | None = None,
+    ) -> Moment:
+        """What `observe` and `total` take: the arguments of a call, with `like` for the samples, dtype and device."""
+        if draws is None and self._draws_noise:
+            draws = _draws_of(generator, like)
+        return Moment(targets, features, _as_tensor(epoch, like), draws)
 
     def observe(self, moment: Moment) -> None:
         """Let the running statistics see a batch. Call it once a step, before `total`."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from longtail.report.records import RunRecord
 from longtail.report.tables import Cell, Column, Table
-from longtail.report.words import counted, duration, plain
+from longtail.report.words import named
+from longtail.text import counted, duration
 
 Facts = list[tuple[str, str]]
 _STAGE = {
@@ -36,7 +37,7 @@ def stages_table(run: RunRecord) -> Table:
     """A row a fact, a column a stage."""
     stages = run.config["stages"]
     columns = [Column(_STAGE["name"], numeric=False)]
-    columns += [Column(plain(stage["name"]), numeric=False) for stage in stages]
+    columns += [Column(named(stage["name"]), numeric=False) for stage in stages]
     rows = [
         (Cell(label), *(Cell(_words(stage.get(key))) for stage in stages))
         for key, label in _STAGE.items()
@@ -48,13 +49,13 @@ def stages_table(run: RunRecord) -> Table:
 def _data(run: RunRecord) -> Facts:
     data = run.data
     return [
-        ("Name", plain(data["name"])),
+        ("Name", named(data["name"])),
         ("Classes", f"{len(run.classes):,}"),
         ("Training images", f"{data['train_images']:,}"),
         ("Validation images", f"{data['validation_images']:,}"),
         ("Test images", f"{data['test_images']:,}"),
         ("Largest to smallest class", f"{run.counts.largest:,} to {run.counts.smallest:,}"),
-        ("Split", plain(data["fingerprint"][:12])),
+        ("Split", named(data["fingerprint"][:12])),
     ]
 
 
@@ -65,11 +66,11 @@ def _model(runs: Sequence[RunRecord]) -> Facts:
     size = model["image_size"]
     epochs = [record for each in runs for record in each.epochs]
     return [
-        ("Backbone", plain(model["backbone"])),
-        ("Weights to begin with", plain(str(model["weights"]))),
+        ("Backbone", named(model["backbone"])),
+        ("Weights to begin with", named(str(model["weights"]))),
         ("Parameters", " or ".join(counts)),
         ("Image size", " \N{MULTIPLICATION SIGN} ".join(map(str, size)) if isinstance(size, list) else str(size)),
-        ("Settings from", plain(run.config["setting"], _LONGEST)),
+        ("Settings from", named(run.config["setting"], _LONGEST)),
         ("Seeds", ", ".join(map(str, sorted({each.seed for each in runs})))),
         ("Model kept", "the last epoch's"),
         (f"Training of {counted(len(runs), 'run')}", duration(sum(record["seconds"] for record in epochs))),
@@ -79,12 +80,12 @@ def _model(runs: Sequence[RunRecord]) -> Facts:
 
 def _surroundings(run: RunRecord) -> Facts:
     facts = [
-        ("longtail", plain(run.config["longtail"])),
-        ("device", plain(run.config["device"])),
-        ("precision", plain(run.config["precision"])),
+        ("longtail", named(run.config["longtail"])),
+        ("device", named(run.config["device"])),
+        ("precision", named(run.config["precision"])),
     ]
     known = {name for name, _ in facts}
-    facts += [(plain(name), plain(value)) for name, value in _flat(run.environment) if name not in known]
+    facts += [(named(name), named(value)) for name, value in _flat(run.environment) if name not in known]
     return facts
 
 
@@ -102,8 +103,8 @@ def _words(value: Any) -> str:
     if value is None:
         return "none"
     if isinstance(value, Mapping):
-        return plain(", ".join(f"{key} \N{MULTIPLICATION SIGN} {share:g}" for key, share in value.items()), _LONGEST)
+        return named(", ".join(f"{key} \N{MULTIPLICATION SIGN} {share:g}" for key, share in value.items()), _LONGEST)
     if isinstance(value, list):
-        return plain(", ".join(map(str, value)), _LONGEST)
+        return named(", ".join(map(str, value)), _LONGEST)
     text = f"{value:g}" if isinstance(value, float) else " ".join(str(value).split())
-    return plain(text.replace("( ", "(").replace(" )", ")"), _LONGEST)
+    return named(text.replace("( ", "(").replace(" )", ")"), _LONGEST)

@@ -27,8 +27,9 @@ from longtail.report.tables import (
     metric_cell,
     run_table,
 )
-from longtail.report.words import counted, duration, group_range, listed, number, plain
+from longtail.report.words import group_range, listed, named, number
 from longtail.runs import RunFolder, StudyFolder, write_whole
+from longtail.text import counted, duration
 
 CARDS = tuple(METRICS[name] for name in ("accuracy", *SHOT_GROUPS))
 
@@ -67,7 +68,7 @@ def run_context(run: RunRecord) -> dict[str, Any]:
     """What the template of a run's page shows."""
     return {
         **_frame((run,), "report of a run"),
-        "title": f"{plain(run.recipe)} on {plain(run.data['name'])}",
+        "title": f"{named(run.recipe)} on {named(run.data['name'])}",
         "lead": readings.of_training(run),
         "findings": (),
         "cards": [_run_card(run, metric) for metric in CARDS] if run.metrics else [],
@@ -82,10 +83,10 @@ def run_context(run: RunRecord) -> dict[str, Any]:
 def study_context(study: StudyRecord) -> dict[str, Any]:
     """What the template of a comparison's page shows."""
     others = study.recipes[1:]
-    recipes = listed([plain(recipe) for recipe in study.recipes])
+    recipes = listed([named(recipe) for recipe in study.recipes])
     return {
         **_frame(study.runs, "report of a comparison"),
-        "title": f"{recipes} on {plain(study.runs[0].data['name'])}",
+        "title": f"{recipes} on {named(study.runs[0].data['name'])}",
         "lead": readings.of_study(study),
         "findings": [readings.of_recipe(study, recipe) for recipe in others],
         "cards": [_study_card(study, metric) for metric in CARDS],
@@ -113,9 +114,9 @@ def _frame(runs: Sequence[RunRecord], kind: str) -> dict[str, Any]:
     return {
         "kind": kind,
         "made": made_of(runs),
-        "notes": [plain(note, 400) for note in first.data["notes"]],
+        "notes": [named(note, 400) for note in first.data["notes"]],
         "not_measured": readings.not_measured(tuple(runs)),
-        "version": plain(first.config["longtail"]),
+        "version": named(first.config["longtail"]),
         "palette": PALETTE,
         "palette_in_the_dark": PALETTE_IN_THE_DARK,
     }
@@ -155,7 +156,7 @@ def _study_plots(study: StudyRecord) -> list[Plot]:
 
 
 def _changes(study: StudyRecord, recipe: str) -> dict[str, Any]:
-    title = f"From {plain(study.recipes[0])} to {plain(recipe)}, class by class"
+    title = f"From {named(study.recipes[0])} to {named(recipe)}, class by class"
     svg = study_plots.class_changes(study, recipe)
     return {
         "figure": Plot(title, readings.of_changes(study, recipe), svg, wide=True),
@@ -181,7 +182,7 @@ def _study_card(study: StudyRecord, metric: Metric) -> dict[str, Any]:
     baseline = study.of(study.recipes[0])
     lines = [
         {
-            "name": plain(recipe, 32),
+            "name": named(recipe, 32),
             "cell": metric_cell(study.of(recipe), baseline if place else None, metric),
             "width": _width(mean_of(study.of(recipe), metric)),
             "colour": f"method-{study_plots.method_place(place)}",
@@ -212,9 +213,9 @@ def _width(value: float | None) -> str:
 def _link(run: RunRecord) -> dict[str, str]:
     seconds = (run.metrics or {}).get("train_seconds")
     return {
-        "name": plain(run.folder),
+        "name": named(run.folder),
         "link": f"{quote(run.folder)}/{RunFolder(Path(run.folder)).page.name}",
-        "stages": listed([plain(stage["name"], 40) for stage in run.config["stages"]]),
+        "stages": listed([named(stage["name"], 40) for stage in run.config["stages"]]),
         "epochs": epochs_in_words(run).removesuffix(" epochs").removesuffix(" epoch"),
         "parameters": f"{run.config['model']['parameters']:,}",
         "time": duration(seconds) if seconds else "",

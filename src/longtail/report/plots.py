@@ -14,7 +14,8 @@ from longtail.counts import SHOT_GROUPS, ClassCounts
 from longtail.metrics import Calibration
 from longtail.report.drawing import PALETTE, Drawing, drawing_rules
 from longtail.report.records import RunRecord
-from longtail.report.words import counted, group_range, percent, plain
+from longtail.report.words import group_range, named, percent
+from longtail.text import counted
 
 MOST_BARS = 40  # classes; more become one area
 MOST_NAMES = 15  # classes whose points are named; a pointer finds the others
@@ -32,8 +33,8 @@ def class_counts(run: RunRecord, width: int = 540) -> Markup:
     if len(order) <= MOST_BARS:
         bars = axes.bar(range(len(order)), counts[order], width=0.82, color=[PALETTE[g] for g in groups[order]])
         for bar, index in zip(bars, order, strict=True):
-            drawing.tip(bar, [f"{plain(run.classes[index])}: {counted(int(counts[index]), 'training image')}"])
-        _name_bars(axes, [plain(run.classes[index], 12) for index in order], bars, counts[order])
+            drawing.tip(bar, [f"{named(run.classes[index])}: {counted(int(counts[index]), 'training image')}"])
+        _name_bars(axes, [named(run.classes[index], 12) for index in order], bars, counts[order])
     else:
         for group in SHOT_GROUPS:
             ranks = np.flatnonzero(groups[order] == group)
@@ -99,7 +100,7 @@ def name_points(drawing: Drawing, axes: Axes, points: list[tuple[str, tuple[floa
     drawing.figure.draw_without_rendering()
     for name, at in points:
         text = axes.annotate(
-            plain(name, 12),
+            named(name, 12),
             at,
             xytext=(0, 8),
             textcoords="offset points",
@@ -139,7 +140,7 @@ def training_curves(run: RunRecord) -> Markup:
         if start:
             loss.axvline(start, color=PALETTE["soft"], lw=1, ls=(0, (2, 2)))
             rate.axvline(start, color=PALETTE["soft"], lw=1, ls=(0, (2, 2)))
-            _name_stage(loss, start, run, plain(stage["name"], 28))
+            _name_stage(loss, start, run, named(stage["name"], 28))
         start += stage["epochs"]
     loss.set_ylabel("loss")
     loss.set_xlim(0, start)
@@ -190,7 +191,7 @@ def confusion(run: RunRecord, matrix: list[list[int]]) -> Markup:
     shares = (cells / np.maximum(cells.sum(axis=1, keepdims=True), 1))[np.ix_(order, order)]
     side = 540 if len(order) <= MOST_WITH_NUMBERS else 860
     drawing = Drawing(side, side - 60)
-    axes, names = drawing.axes, [plain(run.classes[index], 12) for index in order]
+    axes, names = drawing.axes, [named(run.classes[index], 12) for index in order]
     for row, column in np.argwhere(shares > 0):
         share, right = shares[row, column], row == column
         cell = Rectangle(
@@ -217,7 +218,7 @@ def confusion(run: RunRecord, matrix: list[list[int]]) -> Markup:
 
 def _class_in_words(run: RunRecord, index: int, share: float) -> str:
     images = counted(run.counts.per_class[index], "training image")
-    return f"{plain(run.classes[index])}: {share:.1f} %, {images}"
+    return f"{named(run.classes[index])}: {share:.1f} %, {images}"
 
 
 def _name_bars(axes: Axes, names: list[str], bars: object, counts: object) -> None:

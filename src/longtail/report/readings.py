@@ -11,7 +11,8 @@ from longtail.counts import SHOT_GROUPS
 from longtail.metrics import METRICS, Calibration
 from longtail.report.records import RunRecord, StudyRecord
 from longtail.report.tables import change_of
-from longtail.report.words import counted, difference, listed, parameters, percent, plain
+from longtail.report.words import difference, listed, named, parameters, percent
+from longtail.text import counted
 
 FEW_TEST_IMAGES = 20  # below it one image moves a class by more than 5 points
 MOST_LISTED = 12
@@ -21,14 +22,14 @@ def of_training(run: RunRecord) -> str:
     """What was trained."""
     model = run.config["model"]
     start = {"none": "from random weights", "pretrained": "from pretrained weights"}
-    begun = start.get(model["weights"], f"from the weights of {plain(model['weights'])}")
+    begun = start.get(model["weights"], f"from the weights of {named(model['weights'])}")
     size = parameters(model["parameters"])
-    return f"A {plain(model['backbone'])} ({size}, {begun}), trained with {plain(run.recipe)} on {of_data(run)}."
+    return f"A {named(model['backbone'])} ({size}, {begun}), trained with {named(run.recipe)} on {of_data(run)}."
 
 
 def of_study(study: StudyRecord) -> str:
     """What was compared."""
-    recipes = listed([plain(recipe) for recipe in study.recipes])
+    recipes = listed([named(recipe) for recipe in study.recipes])
     seeds = counted(len(study.seeds), "seed")
     return f"{recipes}, each trained from {seeds} on the same {of_data(study.runs[0])}."
 
@@ -49,14 +50,14 @@ def of_recipe(study: StudyRecord, recipe: str) -> str:
     said = [
         f"{words} {difference(change, METRICS['accuracy'])}" for words, change in changes.items() if change is not None
     ]
-    return f"{plain(recipe)} against {plain(study.recipes[0])}, in points: {', '.join(said)}."
+    return f"{named(recipe)} against {named(study.recipes[0])}, in points: {', '.join(said)}."
 
 
 def of_tail(run: RunRecord) -> str:
     """How the training images are spread."""
     counts = np.sort(run.counts.per_class)[::-1]
     half = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2)) + 1
-    smallest = plain(run.classes[int(np.argmin(run.counts.per_class))], 32)
+    smallest = named(run.classes[int(np.argmin(run.counts.per_class))], 32)
     hold = "holds" if half == 1 else "hold"
     return (
         f"{half:,} of {len(counts):,} classes {hold} half of the {counts.sum():,} training images; "
@@ -74,7 +75,7 @@ def of_classes(metrics: Mapping[str, Any]) -> str:
     worst = metrics["worst_class"]
     return (
         f"A point is a class, a bar the mean of a group: {listed(means)}. "
-        f"The worst class is {plain(worst['class'], 32)} with {percent(worst['accuracy'])}."
+        f"The worst class is {named(worst['class'], 32)} with {percent(worst['accuracy'])}."
     )
 
 
@@ -84,7 +85,7 @@ def of_curves(run: RunRecord) -> str:
     for number, stage in enumerate(run.config["stages"], start=1):
         losses = [record["loss"] for record in run.epochs if record["stage"] == number]
         if losses:
-            said.append(f"from {losses[0]:.3g} to {losses[-1]:.3g} in {plain(stage['name'], 40)}")
+            said.append(f"from {losses[0]:.3g} to {losses[-1]:.3g} in {named(stage['name'], 40)}")
     several = len({stage["loss"] for stage in run.config["stages"]}) > 1
     warning = " Their losses differ: compare within a stage only." if several else ""
     return f"The loss goes {listed(said)}.{warning}"
@@ -109,7 +110,7 @@ def of_confusion(run: RunRecord, matrix: list[list[int]]) -> str:
     if not cells.any():
         return "Every test image got its label."
     true, answer = np.unravel_index(int(cells.argmax()), cells.shape)
-    names = [plain(run.classes[int(index)], 32) for index in (true, answer)]
+    names = [named(run.classes[int(index)], 32) for index in (true, answer)]
     return f"The most frequent mistake: {names[0]} taken for {names[1]}, {counted(int(cells.max()), 'image')}."
 
 
@@ -146,6 +147,6 @@ def not_measured(runs: tuple[RunRecord, ...]) -> list[str]:
 
 
 def _some(names: list[str]) -> str:
-    shown = [plain(name, 40) for name in names[:MOST_LISTED]]
+    shown = [named(name, 40) for name in names[:MOST_LISTED]]
     more = len(names) - len(shown)
     return ", ".join(shown) + (f" and {more:,} more" if more else "")

@@ -13,7 +13,8 @@ from longtail.report.drawing import MARKERS, PALETTE, Drawing, drawing_rules
 from longtail.report.plots import MOST_NAMES, accuracy_axes, name_points, side_by_side
 from longtail.report.records import RunRecord, StudyRecord
 from longtail.report.tables import HEADLINE, mean_of
-from longtail.report.words import counted, number, plain
+from longtail.report.words import named, number
+from longtail.text import counted
 
 MOST_SINGLE = 200  # classes that can be told apart; more need a line through their means
 NEIGHBOURHOODS = 14  # parts of the logarithmic scale whose means make that line
@@ -100,7 +101,7 @@ def _mark(drawing: Drawing, runs: tuple[RunRecord, ...], metric: Metric, at: tup
         [100 * mean], [row], s=95, color=PALETTE[f"method-{method_place(place)}"], marker=MARKERS[method_place(place)],
         edgecolor=PALETTE["paper"], lw=1.2, zorder=3 + place,
     )  # fmt: skip
-    drawing.tip(mark, [f"{plain(runs[0].recipe)}, {metric.label}: {number(mean, metric)}"])
+    drawing.tip(mark, [f"{named(runs[0].recipe)}, {metric.label}: {number(mean, metric)}"])
 
 
 def _legend(axes: Axes, study: StudyRecord, only: tuple[int, ...] | None = None) -> None:
@@ -117,7 +118,7 @@ def _legend(axes: Axes, study: StudyRecord, only: tuple[int, ...] | None = None)
         )
         for place in places
     ]
-    names = [plain(study.recipes[place], 32) for place in places]
+    names = [named(study.recipes[place], 32) for place in places]
     axes.legend(marks, names, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(names), handletextpad=0.1, borderpad=0)
 
 
@@ -146,4 +147,4 @@ def _name_groups(axes: Axes, run: RunRecord) -> None:
 
 def _change_in_words(run: RunRecord, index: int, before: float, after: float) -> str:
     images = counted(run.counts.per_class[index], "training image")
-    return f"{plain(run.classes[index])}: {before:.1f} → {after:.1f} %, {images}"
+    return f"{named(run.classes[index])}: {before:.1f} → {after:.1f} %, {images}"

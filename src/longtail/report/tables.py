@@ -11,7 +11,8 @@ import numpy as np
 from longtail.counts import SHOT_GROUPS
 from longtail.metrics import METRICS, Metric
 from longtail.report.records import RunRecord, StudyRecord
-from longtail.report.words import MISSING, counted, difference, group_range, listed, number, parameters, plain
+from longtail.report.words import MISSING, difference, group_range, listed, named, number, parameters
+from longtail.text import counted
 
 HEADLINE = tuple(
     METRICS[name] for name in ("accuracy", "many", "medium", "few", "worst_class", "expected_calibration_error")
@@ -151,12 +152,12 @@ def _headline_table(runs: Sequence[RunRecord], rows: tuple[tuple[Cell, ...], ...
     if len({run.seed for run in runs}) > 1:
         reading.append("Means over the seeds, ± standard deviation.")
     if len(rows) > 1:
-        reading.append(f"Differences to {plain(runs[0].recipe)} in points.")
+        reading.append(f"Differences to {named(runs[0].recipe)} in points.")
     return Table(columns, rows, (" ".join(reading), f"Groups: {groups_in_words(runs[0])}.", *provenance(runs)))
 
 
 def _recipe_row(runs: Sequence[RunRecord], baseline: Sequence[RunRecord] | None) -> tuple[Cell, ...]:
-    return (Cell(plain(runs[0].recipe)), *(metric_cell(runs, baseline, metric) for metric in HEADLINE))
+    return (Cell(named(runs[0].recipe)), *(metric_cell(runs, baseline, metric) for metric in HEADLINE))
 
 
 def _changes_table(study: StudyRecord, recipe: str, sign: int) -> Table:
@@ -168,13 +169,13 @@ def _changes_table(study: StudyRecord, recipe: str, sign: int) -> Table:
     columns = (
         Column("Class", numeric=False),
         Column("Training images"),
-        Column(plain(study.recipes[0], 20)),
-        Column(plain(recipe, 20)),
+        Column(named(study.recipes[0], 20)),
+        Column(named(recipe, 20)),
     )
     rows = []
     for index in order:
         shown = difference(after[index] - before[index], metric)
-        name, images = plain(run.classes[index], 32), f"{run.counts.per_class[index]:,}"
+        name, images = named(run.classes[index], 32), f"{run.counts.per_class[index]:,}"
         changed = Cell(number(after[index], metric), change=shown, tone=_tone(shown, metric))
         rows.append((Cell(name), Cell(images), Cell(number(before[index], metric)), changed))
     return Table(columns, tuple(rows), ())
@@ -194,7 +195,7 @@ def _values(runs: Sequence[RunRecord], metric: Metric) -> list[float]:
 
 def _class_row(row: dict[str, Any]) -> tuple[Cell, ...]:
     return (
-        Cell(plain(row["class"])),
+        Cell(named(row["class"])),
         Cell(row["group"]),
         Cell(f"{row['train_images']:,}"),
         Cell(f"{row['test_images']:,}" if row["test_images"] else MISSING),
@@ -204,7 +205,7 @@ def _class_row(row: dict[str, Any]) -> tuple[Cell, ...]:
 
 def _for_each_recipe(runs: Sequence[RunRecord], words: Callable[[RunRecord], str]) -> str:
     """The same words once if all recipes share them, else with each recipe's name."""
-    said = {plain(run.recipe): words(run) for run in runs}
+    said = {named(run.recipe): words(run) for run in runs}
     if len(set(said.values())) == 1:
         return words(runs[0])
     return ", ".join(f"{recipe} {word}" for recipe, word in said.items())

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 
 from longtail.counts import ShotBorders, ShotGroup
 from longtail.metrics import Metric
+from longtail.text import counted, plain
 
 MISSING = "\N{EN DASH}"  # there was nothing to measure
 MINUS = "\N{MINUS SIGN}"
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-def plain(name: str, limit: int = 80) -> str:
-    r"""A name given by users, safe to show on one line: no hidden letters, at most `limit` of them.
-
-    >>> plain("snow\x1b[2J leopard"), plain("a very long name", limit=8)
-    ('snow�[2J leopard', 'a very …')
-    """
-    shown = "".join("�" if _is_hidden(letter) else letter for letter in name)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+def named(name: str, limit: int = 80) -> str:
+    """A name given by users, safe to show and at most `limit` letters long."""
+    return plain(name, limit)
 
 
 def number(value: float | None, metric: Metric) -> str:
@@ -57,15 +51,6 @@ def percent(value: float | None) -> str:
     return MISSING if value is None else f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
-def counted(amount: int, noun: str, plural: str | None = None) -> str:
-    """An amount with its noun.
-
-    >>> counted(1, "image"), counted(12345, "image"), counted(3, "class", "classes")
-    ('1 image', '12,345 images', '3 classes')
-    """
-    return f"{amount:,} {noun if amount == 1 else plural or noun + 's'}"
-
-
 def listed(words: list[str]) -> str:
     """Words as people list them.
 
@@ -84,18 +69,6 @@ def parameters(amount: int) -> str:
     return f"{amount / 1e6:.2f} M parameters" if amount >= 10_000 else counted(amount, "parameter")
 
 
-def duration(seconds: float) -> str:
-    """A length of time.
-
-    >>> duration(5.2), duration(200), duration(9000)
-    ('5 s', '3 min', '2 h 30 min')
-    """
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def group_range(group: ShotGroup, borders: ShotBorders) -> str:
     """Which numbers of training images make a shot group.
 
@@ -108,10 +81,6 @@ def group_range(group: ShotGroup, borders: ShotBorders) -> str:
     if group == "many":
         return f"{largest_medium + 1} or more"
     return f"{smallest_medium} to {largest_medium}" if group == "medium" else f"{smallest_medium - 1} or fewer"
-
-
-def _is_hidden(letter: str) -> bool:
-    return letter in _BIDI or unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"}
 
 
 def _scale(metric: Metric) -> float:

@@ -1,1 +1,1 @@
-"""Many runs: comparisons on one split."""
+"""Whole jobs: one run, and many runs on one split."""

@@ -14,10 +14,10 @@ from longtail.deploy.run import Run
 from longtail.errors import LongtailError
 from longtail.metrics import summary
 from longtail.runs import StudyFolder, free_name, new_folder
-from longtail.training.job import prepare, train_into, without_bad
+from longtail.studies.train import prepare, train_into, without_bad
 from longtail.training.recipes import find_recipe
 from longtail.training.wishes import Wishes
-from longtail.watching import Watcher
+from longtail.watching import Task, Watcher
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def compare(
     """
     from longtail.report.page import write_study_page
 
-    watcher = watcher or Watcher()
+    watcher = _Once(watcher or Watcher())
     _check(recipes, seeds)
     images = prepare(data, watcher, wishes)
     folder = StudyFolder(Path(out) if out else free_name(Path("runs"), f"{images.name}-compare"))
@@ -79,6 +79,21 @@ def compare(
     if unreadable:
         without_bad(images, unreadable, watcher, wishes)
     return Study(folder)
+
+
+class _Once(Watcher):
+    """Passes every line on once: most of what is chosen is the same for all runs."""
+
+    def __init__(self, inner: Watcher) -> None:
+        self._inner, self._said = inner, set[str]()
+
+    def say(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self._inner.say(line)
+
+    def task(self, name: str, total: int, unit: str) -> Task:
+        return self._inner.task(name, total, unit)
 
 
 def _train_all(

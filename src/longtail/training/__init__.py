@@ -1,1 +1,1 @@
-"""Stages, recipes, the one loop, and the whole job."""
+"""Stages, recipes and the one loop."""
