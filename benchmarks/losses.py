@@ -5,7 +5,8 @@
     python benchmarks/losses.py noise [--threads 2]
 
 Ours and torch's runs alternate in one process; times are medians (least) in milliseconds, ratios are of medians (of
-least). Extra memory is the peak of the resident set above what it was before, in units of one (B, C) tensor.
+least). Extra memory is the peak of what torch's allocator was asked for, the gradient included, in units of one (B, C)
+tensor.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -96,9 +97,9 @@ def dense(arguments: argparse.Namespace) -> None:
             theirs = F.cross_entropy
             if arguments.compiled:
                 ours, theirs = torch.compile(ours, fullgraph=True), torch.compile(theirs)
-            runs = backward(ours, scores), backward(lambda leaf, loss=theirs: loss(leaf, targets), scores)  # type: ignore[misc]
+            runs = backward(ours, scores), backward(partial(theirs, target=targets), scores)
             alternate(*runs, rounds=2)
-            rounds = arguments.rounds if rows * classes > 10**6 else 10 * arguments.rounds
+            rounds: int = arguments.rounds if rows * classes > 10**6 else 10 * arguments.rounds
             extra = [extra_memory(run) / (scores.numel() * scores.element_size()) for run in runs]
             memory = f"{aim:4.1f}  {extra[0]:6.1f} {extra[1]:6.1f}" if rows * classes > 10**6 else f"{aim:4.1f}"
             print(line(name, *alternate(*runs, rounds), memory), flush=True)
@@ -116,26 +117,22 @@ def backward(loss: Loss, scores: Tensor) -> Callable[[], None]:
 
     def run() -> None:
         leaf.grad = None
-        loss(leaf).backward()  # type: ignore[no-untyped-call]
+        loss(leaf).backward()
 
     return run
 
 
 def extra_memory(run: Callable[[], None]) -> float:
-    """Bytes of the resident set that a run takes at its peak; 0 where the system does not tell."""
-    status, reset = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-    if not reset.exists():
-        return 0.0
-    reset.write_text("5")
-    before = kibibytes(status, "VmRSS")
+    """Bytes that a run holds at its peak, of what torch's allocator was asked for."""
     run()
-    return 1024 * max(0, kibibytes(status, "VmHWM") - before)
-
-
-def kibibytes(status: Path, name: str) -> int:
-    """A line of the process's status."""
-    found = next(line for line in status.read_text().splitlines() if line.startswith(name))
-    return int(found.split()[1])
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        run()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return float(peak)
 
 
 def chunked(arguments: argparse.Namespace) -> None:
@@ -154,7 +151,7 @@ def chunked(arguments: argparse.Namespace) -> None:
 
         def in_chunks(criterion: Criterion = criterion) -> None:
             queries.grad = anchors.grad = None
-            losses.chunked(criterion, queries, anchors, targets, draws=draws, rows=arguments.rows).backward()  # type: ignore[no-untyped-call]
+            losses.chunked(criterion, queries, anchors, targets, draws=draws, rows=arguments.rows).backward()
 
         def whole(criterion: Criterion = criterion) -> None:
             queries.grad = anchors.grad = None

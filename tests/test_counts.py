@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -15,7 +17,15 @@ COUNTS = st.lists(st.integers(1, 5000), min_size=1, max_size=30)
 def test_every_form_of_the_same_counts_is_the_same(counts: list[int]) -> None:
     labels = np.repeat(np.arange(len(counts)), counts)
     by_name = {f"class {index}": count for index, count in enumerate(counts)}
-    forms = [counts, tuple(counts), np.array(counts), torch.tensor(counts), by_name, ClassCounts(tuple(counts)), labels]
+    forms: list[Any] = [
+        counts,
+        tuple(counts),
+        np.array(counts),
+        torch.tensor(counts),
+        by_name,
+        ClassCounts(tuple(counts)),
+        labels,
+    ]
     assert {ClassCounts.of(form).per_class for form in forms} == {tuple(counts)}
     assert ClassCounts.from_labels(labels).per_class == tuple(counts)
 

@@ -27,13 +27,14 @@ def is_hidden(letter: str) -> bool:
     return letter in BIDI or unicodedata.category(letter) in HIDDEN
 
 
-def counted(amount: int, noun: str, plural: str | None = None) -> str:
+def counted(amount: int, noun: str) -> str:
     """An amount with its noun.
 
-    >>> counted(1, "image"), counted(12345, "image"), counted(3, "class", "classes")
+    >>> counted(1, "image"), counted(12345, "image"), counted(3, "class")
     ('1 image', '12,345 images', '3 classes')
     """
-    return f"{amount:,} {noun if amount == 1 else plural or noun + 's'}"
+    plural = noun + ("es" if noun.endswith("s") else "s")
+    return f"{amount:,} {noun if amount == 1 else plural}"
 
 
 def duration(seconds: float) -> str:

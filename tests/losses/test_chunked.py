@@ -41,9 +41,7 @@ every_loss = pytest.mark.parametrize("build", BUILD.values(), ids=BUILD.keys())
 def inputs() -> list[Tensor]:
     """Unit queries (B, Q), unit anchors (C, Q), offsets (C,) that keep cosines in range, features (B, Q)."""
     generator = torch.Generator().manual_seed(2)
-    queries, anchors, features = (
-        torch.randn(rows, Q, dtype=torch.float64, generator=generator) for rows in (B, C, B)
-    )
+    queries, anchors, features = (torch.randn(rows, Q, dtype=torch.float64, generator=generator) for rows in (B, C, B))
     offsets = 0.001 * torch.randn(C, dtype=torch.float64, generator=generator)
     ready = (0.9 * F.normalize(queries), F.normalize(anchors), offsets, features)
     return [tensor.requires_grad_() for tensor in ready]
@@ -58,9 +56,7 @@ def test_chunked_equals_dense(build: Callable[[], Criterion], mixed: bool, input
     draws = Key.of_seed(1).draws(torch.arange(B))
     dense = build()(queries @ anchors.T + offsets, labels, features=features, epoch=3, draws=draws)
     wanted = torch.autograd.grad(dense, inputs, allow_unused=True, materialize_grads=True)
-    loss = chunked(
-        build(), queries, anchors, labels, offsets=offsets, features=features, epoch=3, draws=draws, rows=8
-    )
+    loss = chunked(build(), queries, anchors, labels, offsets=offsets, features=features, epoch=3, draws=draws, rows=8)
     torch.testing.assert_close(loss, dense)
     found = torch.autograd.grad(loss, inputs)
     torch.testing.assert_close(found, wanted)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def test_weights_of_a_whole_network_fit_its_backbone(tmp_path: Path) -> None:
     import timm
 
     torch.manual_seed(1)
-    whole = timm.create_model("test_resnet", num_classes=7)
+    whole: Any = timm.create_model("test_resnet", num_classes=7)
     save_file(whole.state_dict(), tmp_path / "whole.safetensors")
     backbone = build_backbone("test_resnet")
     load_file(backbone, tmp_path / "whole.safetensors")

@@ -16,6 +16,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 import longtail
 from longtail.deploy.run import Run
 from longtail.errors import LongtailError
+from longtail.training.wishes import Wishes
 from longtail.watching import Watcher
 
 
@@ -47,14 +48,7 @@ def photographs(root: Path, counts: dict[str, int], seed: int = 0) -> Path:
     return root
 
 
-WISHES = {
-    "backbone": "test_resnet",
-    "weights": "none",
-    "epochs": 1,
-    "image_size": 32,
-    "workers": 0,
-    "recipe": "ce",
-}
+QUICK: Wishes = {"backbone": "test_resnet", "weights": "none", "epochs": 1, "image_size": 32, "workers": 0}
 
 
 def test_the_default_is_the_digits_of_the_readme(run: Run) -> None:
@@ -114,7 +108,7 @@ def test_nothing_in_the_folder_tells_who_or_where(tmp_path: Path, monkeypatch: p
     for name in ("USER", "LOGNAME", "HOSTNAME"):
         monkeypatch.setenv(name, "user-anna")
     data = photographs(tmp_path / "home-of-anna/photos", {"ant": 12, "bee": 6})
-    run = longtail.train(data, out=tmp_path / "home-of-anna/run", **WISHES)
+    run = longtail.train(data, out=tmp_path / "home-of-anna/run", recipe="ce", **QUICK)
     for path in run.path.iterdir():
         content = path.read_bytes()
         for secret in ("anna", str(tmp_path), str(Path.home()) + "/"):
@@ -197,20 +191,20 @@ def test_a_broken_image_is_named_and_no_folder_is_left(with_a_broken_image: Path
     with pytest.raises(
         LongtailError, match=r"(?s)1 image cannot be read.*--bad-images drop.*train/bee/3.jpg: .*truncated"
     ):
-        longtail.train(with_a_broken_image, out=tmp_path / "out/run", **WISHES)
+        longtail.train(with_a_broken_image, out=tmp_path / "out/run", recipe="ce", **QUICK)
     assert not (tmp_path / "out").exists()
 
 
 def test_dropping_gives_what_the_folder_without_the_image_gives(with_a_broken_image: Path, tmp_path: Path) -> None:
     listener = Listener()
     dropped = longtail.train(
-        with_a_broken_image, out=tmp_path / "dropped", bad_images="drop", watcher=listener, **WISHES
+        with_a_broken_image, out=tmp_path / "dropped", bad_images="drop", watcher=listener, recipe="ce", **QUICK
     )
     assert dropped.folder.config["data"]["counts"] == [12, 5]
     assert any("ant 12, bee 5" in line for line in listener.lines)
     assert any("3.jpg" in note for note in dropped.folder.config["data"]["notes"])
     (with_a_broken_image / "train/bee/3.jpg").unlink()
-    removed = longtail.train(with_a_broken_image, out=tmp_path / "removed", **WISHES)
+    removed = longtail.train(with_a_broken_image, out=tmp_path / "removed", recipe="ce", **QUICK)
     assert (dropped.path / "model.safetensors").read_bytes() == (removed.path / "model.safetensors").read_bytes()
     assert dropped.folder.config["data"]["fingerprint"] == removed.folder.config["data"]["fingerprint"]
 
@@ -220,7 +214,7 @@ def test_a_broken_test_image_loses_no_training(with_a_broken_image: Path, tmp_pa
     whole = (with_a_broken_image / "test/ant/1.jpg").read_bytes()
     (with_a_broken_image / "test/ant/1.jpg").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(LongtailError, match=r"test/ant/1.jpg: .*truncated"):
-        longtail.train(with_a_broken_image, out=tmp_path / "run", **WISHES)
+        longtail.train(with_a_broken_image, out=tmp_path / "run", recipe="ce", **QUICK)
     run = longtail.load(tmp_path / "run")
     assert run.metrics is not None
     assert run.metrics["images"] == 7

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from longtail.data.reading import SUFFIXES
-from longtail.data.words import counted, listed, printable, shown
+from longtail.data.words import listed, printable, shown
 from longtail.errors import LongtailError
+from longtail.text import counted
 
 PART_FOLDERS = {
     "train": "train",

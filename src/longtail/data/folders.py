@@ -13,8 +13,9 @@ from longtail.data.headers import Headers, read_headers
 from longtail.data.parts import ImageSet, Kind, Part
 from longtail.data.pixels import Files
 from longtail.data.reading import SUFFIXES
-from longtail.data.words import counted, listed, printable, shown
+from longtail.data.words import listed, printable, shown
 from longtail.errors import LongtailError
+from longtail.text import counted
 from longtail.watching import Watcher
 
 SMALL_SIDE = 64  # pixels; one common size up to here makes a set of small images

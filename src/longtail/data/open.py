@@ -12,8 +12,9 @@ from longtail.data.folders import open_folder, with_validation_folder
 from longtail.data.imbalance import long_tailed
 from longtail.data.parts import ImageSet, Part
 from longtail.data.splitting import MEASURABLE, TEST_FRACTION, check_fraction, split
-from longtail.data.words import counted, listed
+from longtail.data.words import listed
 from longtail.errors import LongtailError, unknown
+from longtail.text import counted
 from longtail.watching import Watcher
 
 NAMED_SETS = ("digits", *cifar.NAMES)

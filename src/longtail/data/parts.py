@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from longtail.counts import ClassCounts
 from longtail.data.pixels import Pixels
-from longtail.data.words import counted, listed, shown
+from longtail.data.words import listed, shown
 from longtail.errors import LongtailError
+from longtail.text import counted
 
 Kind = Literal["digits", "cifar", "small", "photographs"]
 

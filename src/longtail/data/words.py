@@ -1,4 +1,4 @@
-"""Names and numbers in sentences."""
+"""Names of files in sentences."""
 
 from __future__ import annotations
 
@@ -20,15 +20,6 @@ def listed(names: Sequence[str]) -> str:
     "a.png, 'b\\n.png'"
     """
     return ", ".join(map(shown, names[:_NAMED])) + (", ..." if len(names) > _NAMED else "")
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "image"), counted(3, "image"), counted(2, "class")
-    ('1 image', '3 images', '2 classes')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def printable(name: str) -> str:

@@ -109,14 +109,12 @@ class _Chunked(torch.autograd.Function):
         return total.mean()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         return (*(None if gradient is None else gradient * upstream for gradient in ctx.gradients), None, None, None)
 
 
-def _chunk(
-    criterion: Criterion, scores: Tensor, moment: Moment
-) -> tuple[Total, list[tuple[Tensor, Tensor | None]]]:
+def _chunk(criterion: Criterion, scores: Tensor, moment: Moment) -> tuple[Total, list[tuple[Tensor, Tensor | None]]]:
     """The total of some rows and, for each of its terms, what it changes by with the scores and the features."""
     leaves = [scores.requires_grad_()]
     if moment.features is not None:
@@ -146,5 +144,5 @@ def _mean(terms: list[_Gradients], total: Total, name: str) -> Tensor | None:
     if gradients[0] is None:
         return None
     weights = total.weight.reshape(-1).unbind()
-    parts = [gradient.div_(weight) for gradient, weight in zip(gradients, weights, strict=True)]
-    return sum(parts[1:], parts[0])
+    parts: list[Tensor] = [gradient.div_(weight) for gradient, weight in zip(gradients, weights, strict=True)]
+    return torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]

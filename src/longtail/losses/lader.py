@@ -31,7 +31,7 @@ class Lader(Criterion):
     def _total(self, scores: Tensor, moment: Moment) -> Total:
         log_prior = self.log_prior.like(scores)
         rows, classes = scores.shape
-        bound = torch.logsumexp(scores, dim=0) - math.log(rows) - log_prior - math.log(classes)
+        bound = _log_sum_exp_of_columns(scores) - math.log(rows) - log_prior - math.log(classes)
         gain = self._target_mean(scores, moment) - bound - self.lambda_ * bound.square()
         return Total(-self.alpha * (log_prior.exp() * gain).sum(), scores.new_ones(()))
 
@@ -46,6 +46,12 @@ class Lader(Criterion):
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha:g}, lambda_={self.lambda_:g}"
+
+
+def _log_sum_exp_of_columns(scores: Tensor) -> Tensor:
+    """torch.logsumexp(scores, dim=0), holding no (B, C) numbers but the exponentials that its backward needs."""
+    highest = scores.detach().amax(dim=0)
+    return (scores - highest).exp_().sum(dim=0).log() + highest
 
 
 def _mean_of_targets(scores: Tensor, labels: Tensor) -> Tensor:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +16,16 @@ from torch import Tensor, nn
 from longtail.losses.where import Everywhere, Margin, OnRow, OnTarget
 from longtail.moment import Moment
 
-Slope = Tensor | float | None
-Beyond = Callable[[Tensor, Tensor, Tensor], Tensor]  # (cosine, angle, rotated cosine) -> the score
+Beyond = Callable[["Rotation"], Tensor]  # what stands where a rotation goes too far
+
+
+@dataclass(frozen=True)
+class Slope:
+    """The derivative of a step in each score: the product of what is given."""
+
+    rows: Tensor | float = 1.0  # of a whole row, (B, 1), or of all scores
+    entries: Tensor | None = None  # (C,) or (B, C)
+    on_target: Tensor | None = None  # of the target's score, (B, 1)
 
 
 class Step(nn.Module, ABC):
@@ -27,7 +37,7 @@ class Step(nn.Module, ABC):
 
     @abstractmethod
     def with_slope(self, scores: Tensor, moment: Moment) -> tuple[Tensor, Slope]:
-        """The same, and its derivative in each score: a number or broadcasting to (B, C); None is 1."""
+        """The same, with its derivative and without gradient."""
 
 
 class _WithMargins(Step):
@@ -56,8 +66,8 @@ class Subtract(_WithMargins):
         harder = scores if margin is None else scores - margin
         return harder if on_target is None else _add_to_target(harder, -on_target, moment)
 
-    def with_slope(self, scores: Tensor, moment: Moment) -> tuple[Tensor, None]:
-        return self(scores, moment), None
+    def with_slope(self, scores: Tensor, moment: Moment) -> tuple[Tensor, Slope]:
+        return self(scores, moment), Slope()
 
 
 class Stretch(_WithMargins):
@@ -67,11 +77,16 @@ class Stretch(_WithMargins):
         super().__init__(*margins)
 
     def forward(self, scores: Tensor, moment: Moment) -> Tensor:
-        return self.with_slope(scores, moment)[0]
+        margin = self.everywhere(scores, moment)
+        return scores if margin is None else scores * (1 + margin)
 
     def with_slope(self, scores: Tensor, moment: Moment) -> tuple[Tensor, Slope]:
         margin = self.everywhere(scores, moment)
-        return (scores, None) if margin is None else (scores * (1 + margin), 1 + margin)
+        if margin is None:
+            return scores, Slope()
+        stretch = 1 + margin
+        of_rows = stretch.shape[-1:] in ((), (1,))
+        return scores * stretch, Slope(rows=stretch) if of_rows else Slope(entries=stretch)
 
 
 class Scale(Step):
@@ -84,11 +99,21 @@ class Scale(Step):
     def forward(self, scores: Tensor, moment: Moment) -> Tensor:
         return scores * self.scale
 
-    def with_slope(self, scores: Tensor, moment: Moment) -> tuple[Tensor, float]:
-        return scores * self.scale, self.scale
+    def with_slope(self, scores: Tensor, moment: Moment) -> tuple[Tensor, Slope]:
+        return scores * self.scale, Slope(rows=self.scale)
 
     def extra_repr(self) -> str:
         return f"{self.scale:g}"
+
+
+class Rotation(NamedTuple):
+    """What a rotated entry is made of."""
+
+    cosine: Tensor  # cos(theta)
+    angle: Tensor  # by which it is turned
+    cos: Tensor  # of the angle
+    sin: Tensor  # of the angle
+    rotated: Tensor  # cos(theta + angle)
 
 
 class Rotate(_WithMargins):
@@ -113,40 +138,54 @@ class Rotate(_WithMargins):
         return _add_to_target(scores, self.rotated(cosine, on_target) - cosine, moment)
 
     def with_slope(self, scores: Tensor, moment: Moment) -> tuple[Tensor, Slope]:
-        with torch.enable_grad():
-            leaf = scores.detach().requires_grad_()
-            harder = self(leaf, moment)
-            (slope,) = torch.autograd.grad(harder.sum(), leaf)
-        return harder.detach(), slope
+        if self.everywhere(scores[:1], moment.rows(slice(1))) is not None:
+            harder, slope = _derived(lambda cosine: self(cosine, moment), scores)
+            return harder, Slope(entries=slope)
+        angle = self.on_target(scores, moment)
+        if angle is None:
+            return scores, Slope()
+        cosine = scores.gather(1, moment.labels[:, None])
+        rotated, slope = _derived(lambda leaf: self.rotated(leaf, angle), cosine)
+        return scores.scatter(1, moment.labels[:, None], rotated), Slope(on_target=slope)
 
     def rotated(self, cosine: Tensor, angle: Tensor) -> Tensor:
         """cos(theta + angle), or what `beyond` puts in its place."""
         tiny = torch.finfo(cosine.dtype).tiny  # the root has no gradient at 0
         sine = (1 - cosine.square()).clamp(tiny, 1).sqrt()
-        return self.beyond(cosine, angle, cosine * angle.cos() - sine * angle.sin())
+        cos, sin = angle.cos(), angle.sin()
+        return self.beyond(Rotation(cosine, angle, cos, sin, cosine * cos - sine * sin))
 
     def extra_repr(self) -> str:
         return f"beyond={self.beyond.__name__}"
 
 
-def less_sine(cosine: Tensor, angle: Tensor, rotated: Tensor) -> Tensor:
+def less_sine(turn: Rotation) -> Tensor:
     """cos(theta) - sin(angle) where theta + angle > pi (published GCL-A without easy margin)."""
-    return torch.where(cosine > -angle.cos(), rotated, cosine - angle.sin())
+    return torch.where(turn.cosine > -turn.cos, turn.rotated, turn.cosine - turn.sin)
 
 
-def less_angle_sine(cosine: Tensor, angle: Tensor, rotated: Tensor) -> Tensor:
+def less_angle_sine(turn: Rotation) -> Tensor:
     """cos(theta) - angle * sin(angle) where theta + angle > pi (ArcFace)."""
-    return torch.where(cosine > -angle.cos(), rotated, cosine - angle * angle.sin())
+    return torch.where(turn.cosine > -turn.cos, turn.rotated, turn.cosine - turn.angle * turn.sin)
 
 
-def only_acute(cosine: Tensor, angle: Tensor, rotated: Tensor) -> Tensor:
+def only_acute(turn: Rotation) -> Tensor:
     """cos(theta), without the margin, where theta is not acute (the "easy margin")."""
-    return torch.where(cosine > 0, rotated, cosine)
+    return torch.where(turn.cosine > 0, turn.rotated, turn.cosine)
 
 
-def straight_through(cosine: Tensor, angle: Tensor, rotated: Tensor) -> Tensor:
+def straight_through(turn: Rotation) -> Tensor:
     """cos(theta + angle) everywhere, with the gradient of cos(theta) (InsightFace)."""
-    return cosine + (rotated - cosine).detach()
+    return turn.cosine + (turn.rotated - turn.cosine).detach()
+
+
+def _derived(function: Callable[[Tensor], Tensor], scores: Tensor) -> tuple[Tensor, Tensor]:
+    """A function of each score for itself, and its derivative."""
+    with torch.enable_grad():
+        leaf = scores.detach().requires_grad_()
+        values = function(leaf)
+        (slope,) = torch.autograd.grad(values.sum(), leaf)
+    return values.detach(), slope
 
 
 def _add_to_target(scores: Tensor, amount: Tensor, moment: Moment) -> Tensor:

@@ -201,7 +201,7 @@ def _of(run: RunRecord, metric: Metric) -> str:
     """What a card's number is a mean of."""
     for group in SHOT_GROUPS:
         if metric.name == group:
-            classes = counted(run.groups.count(group), "class", "classes")
+            classes = counted(run.groups.count(group), "class")
             return f"{classes} with {group_range(group, run.borders)} training images"
     return counted(run.data["test_images"], "test image")
 

@@ -37,7 +37,7 @@ def of_study(study: StudyRecord) -> str:
 def of_data(run: RunRecord) -> str:
     """How many images, how unevenly."""
     counts, tested = run.counts, run.data["test_images"]
-    images = f"{counted(counts.total, 'image')} of {counted(len(counts), 'class', 'classes')}"
+    images = f"{counted(counts.total, 'image')} of {counted(len(counts), 'class')}"
     ratio = f"the largest class {counts.ratio:,.0f} times the smallest"
     return f"{images}, {ratio}; tested once, at the end, on {counted(tested, 'image')}"
 
@@ -123,7 +123,7 @@ def of_changes(study: StudyRecord, recipe: str) -> str:
     if same := len(known) - gained - lost:
         said.append(f"{same} {'stays as it was' if same == 1 else 'stay as they were'}")
     line = "A line is a class" if len(change) <= 200 else "The thick lines are means of neighbouring classes"
-    return f"{line}. Of {counted(len(known), 'class', 'classes')}, {listed(said)}."
+    return f"{line}. Of {counted(len(known), 'class')}, {listed(said)}."
 
 
 def not_measured(runs: tuple[RunRecord, ...]) -> list[str]:

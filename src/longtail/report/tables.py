@@ -114,8 +114,7 @@ def groups_in_words(run: RunRecord) -> str:
     """Where the shot groups end and how many classes each has."""
     groups = run.groups
     many, *others = (
-        f"{group_range(group, run.borders)} ({counted(groups.count(group), 'class', 'classes')})"
-        for group in SHOT_GROUPS
+        f"{group_range(group, run.borders)} ({counted(groups.count(group), 'class')})" for group in SHOT_GROUPS
     )
     return f"many: {many.replace(' (', ' training images (')}, medium: {others[0]}, few: {others[1]}"
 

@@ -15,6 +15,7 @@ from longtail.draws import Key
 from longtail.metrics import evaluate
 from longtail.models.classifier import Classifier
 from longtail.runs import RunFolder, free_name, new_folder
+from longtail.text import counted
 from longtail.training.log import Turn
 from longtail.training.plan import Plan, make_plan
 from longtail.training.record import record
@@ -95,7 +96,7 @@ def without_bad(images: ImageSet, found: UnreadableImages, watcher: Watcher, wis
     if wishes.get("bad_images", "error") == "error":
         raise found
     left = images.without(found.reasons)
-    watcher.say(f"Left out {len(found.reasons)} images that cannot be read; training images per class now:")
+    watcher.say(f"Left out {counted(len(found.reasons), 'image')} that cannot be read; training images per class now:")
     watcher.say(", ".join(f"{name} {count}" for name, count in zip(left.classes, left.counts.per_class, strict=True)))
     return left
 

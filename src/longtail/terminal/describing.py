@@ -43,7 +43,7 @@ def _headline(description: Description) -> Text:
     parts = ", ".join(f"{sum(images):,} {PARTS[part].lower()}" for part, images in description.parts.items())
     return Text.assemble(
         (plain(description.name), "heading"),
-        f": {counted(len(counts), 'class', 'classes')}; {parts} images; {counts.largest:,} training images in the "
+        f": {counted(len(counts), 'class')}; {parts} images; {counts.largest:,} training images in the "
         f"largest class, {counts.smallest:,} in the smallest: ",
         (f"imbalance ratio {counts.ratio:,.4g}", "heading"),
     )

@@ -23,6 +23,7 @@ from longtail.models.backbones import (
     load_pretrained,
 )
 from longtail.models.classifier import Architecture, Classifier
+from longtail.text import counted
 from longtail.training.engine import Engine, choose_engine
 from longtail.training.recipes import find_recipe
 from longtail.training.settings import Setting, setting_for
@@ -71,7 +72,7 @@ class Plan:
         """The choices and their reasons, a line each."""
         setting = self.setting
         first = self.recipe.stages[0]
-        stages = " + ".join(f"{stage.epochs} epochs of {stage.name}" for stage in self.recipe.stages)
+        stages = " + ".join(f"{counted(stage.epochs, 'epoch')} of {stage.name}" for stage in self.recipe.stages)
         height, width = self.preprocessing.size
         return [
             f"Recipe {self.recipe_name}: {stages}; seed {self.seed}",

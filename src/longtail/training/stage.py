@@ -53,7 +53,7 @@ class Stage:
         groups: dict[str, list[nn.Parameter]] = {path: [] for path in self.learns}
         for name, parameter in classifier.named_parameters():
             paths = [path for path in groups if f"{name}.".startswith(f"{path}.")]
-            parameter.requires_grad_(requires_grad=bool(paths))
+            parameter.requires_grad = bool(paths)
             if paths:
                 groups[max(paths, key=len)].append(parameter)
         return [{"params": groups[path], "factor": factor} for path, factor in self.learns.items()]

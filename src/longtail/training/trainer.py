@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,11 +68,11 @@ class Trainer:
 
         index = LabelIndex.of(part.labels, classifier.head.classes)
         loader = self._loader(part, stage)
-        batch_size = min(stage.batch_size, len(part.labels))
-        steps = len(part.labels) // batch_size  # every batch is whole: the left-over images come in another epoch
+        batch_size = min(stage.batch_size, len(part))
+        steps = len(part) // batch_size  # every batch is whole: the left-over images come in another epoch
         positions = np.arange(steps * batch_size)
 
-        with StageLog(self.folder, self.watcher, stage, turn, steps, batch_size) as log:
+        with closing(loader), StageLog(self.folder, self.watcher, stage, turn, steps, batch_size) as log:
             for epoch in range(stage.epochs):
                 here = key.at("epoch", epoch)
                 order = stage.sampling.indices(index, here.at("order"), epoch, stage.epochs, positions)
@@ -102,6 +103,8 @@ class Trainer:
                     optimizer.zero_grad()
                     log.step(epoch, step, loss.detach(), rate)
 
+                if epoch == 0:
+                    loader.decode_all()  # a broken image that no batch held shows now, not hours later
                 log.end_epoch(epoch, rate, self._validate(classifier, validation))
         return classifier
 
@@ -114,10 +117,9 @@ class Trainer:
         """
         classifier = self.engine.place(classifier).eval()
         loader = Loader(part, self.preprocessing, None, batch_size=256, workers=self.workers, watcher=self.watcher)
-        everything = np.arange(len(part.labels))
         logits = []
-        with self.watcher.task(name, len(everything), "images") as task:
-            for batch in loader.batches(everything, everything, Key.of_seed(0)):
+        with closing(loader), self.watcher.task(name, len(part), "images") as task:
+            for batch in loader.batches():
                 images = self.engine.images(self.preprocessing.normalise(batch.images))
                 logits.append(classifier(images).float().cpu())
                 task.advance(len(batch.labels))
