@@ -198,7 +198,7 @@ def test_a_broken_image_is_named_and_no_folder_is_left(with_a_broken_image: Path
 def test_dropping_gives_what_the_folder_without_the_image_gives(with_a_broken_image: Path, tmp_path: Path) -> None:
     listener = Listener()
     dropped = longtail.train(
-        with_a_broken_image, out=tmp_path / "dropped", bad_images="drop", watcher=listener, recipe="ce", **QUICK
+        with_a_broken_image, out=tmp_path / "dropped", watcher=listener, recipe="ce", **(QUICK | {"bad_images": "drop"})
     )
     assert dropped.folder.config["data"]["counts"] == [12, 5]
     assert any("ant 12, bee 5" in line for line in listener.lines)

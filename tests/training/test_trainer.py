@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,7 +133,7 @@ def test_a_frozen_backbone_keeps_every_bit(trainer: Trainer, part: Part) -> None
 
 def test_parts_learn_at_their_own_rates(trainer: Trainer, part: Part) -> None:
     plain = partial(torch.optim.SGD, momentum=0.0)
-    one_step = {"epochs": 1, "batch_size": len(part), "optimizer": plain}
+    one_step: dict[str, Any] = {"epochs": 1, "batch_size": len(part), "optimizer": plain}
     whole, slow = classifier(), classifier()
     before = state(whole)
     fit(trainer, whole, stage(**one_step), part)

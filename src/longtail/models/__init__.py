@@ -1,0 +1,1 @@
+"""Backbones (images -> features), heads (features -> scores), and classifiers made of both."""
