@@ -1,7 +1,8 @@
-"""Every page under docs/ runs as it stands, from the first block of Python to the last."""
+"""Every page under docs/ runs as it stands, from the first block of Python to the last; so does CONTRIBUTING's method."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 OTHER_LIBRARIES = {
     "hugging-face-trainer": ("transformers", "accelerate"),
     "in-your-own-loop": (),
@@ -42,11 +44,20 @@ def test_a_page_runs(name: str, tmp_path: Path) -> None:
             pytest.skip(f"{library} is not installed; it is no dependency of longtail")
     code = python_of(DOCS / f"{name}.md")
     assert "longtail" in code
-    script = tmp_path / "page.py"  # not its own name, which may be a library's
-    script.write_text(code, encoding="utf-8")
-    # In a process of its own: these libraries change the one that they run in.
+    (tmp_path / "page.py").write_text(code, encoding="utf-8")  # not its own name, which may be a library's
+    run(tmp_path, "page.py")
+
+
+def test_a_method_of_ones_own_trains(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(python_of(ROOT / "CONTRIBUTING.md"), encoding="utf-8")
+    run(tmp_path, *"-m longtail train --recipe mine.py:root_margin --epochs 1 --device cpu --out run".split())
+    config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
+    assert "OnTarget" in config["stages"][0]["loss"]
+
+
+def run(folder: Path, *arguments: str) -> None:
+    """Python in a process of its own, since other libraries change the one that they run in."""
     offline = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, script.name], cwd=tmp_path, env=offline, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=folder, env=offline, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -28,8 +28,7 @@ if TYPE_CHECKING:
     from longtail.cards import methods as methods
     from longtail.counts import ClassCounts as ClassCounts, ShotBorders as ShotBorders
     from longtail.data.describe import describe as describe
-    from longtail.deploy.predict import predict as predict
-    from longtail.deploy.run import Run as Run, load as load
+    from longtail.deploy.run import Run as Run, load as load, predict as predict
     from longtail.errors import LongtailError as LongtailError
     from longtail.studies.compare import compare as compare
     from longtail.studies.train import train as train
@@ -39,7 +38,7 @@ _HOME = {
     "compare": "longtail.studies.compare",
     "load": "longtail.deploy.run",
     "Run": "longtail.deploy.run",
-    "predict": "longtail.deploy.predict",
+    "predict": "longtail.deploy.run",
     "describe": "longtail.data.describe",
     "methods": "longtail.cards",
     "ClassCounts": "longtail.counts",

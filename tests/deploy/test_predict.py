@@ -15,8 +15,8 @@ from PIL import Image
 
 import longtail
 from longtail.cli import cli
-from longtail.deploy.predict import Prediction, find_files, predict
-from longtail.deploy.run import Run
+from longtail.deploy.predict import Prediction, find_files
+from longtail.deploy.run import Run, predict
 from longtail.deploy.table import write_predictions
 from longtail.errors import LongtailError
 from longtail.exits import answer

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from longtail.data.pixels import Files
+from longtail.data.preprocessing import Preprocessing
 from longtail.data.reading import SUFFIXES
 from longtail.data.workers import Decoded, Decoder, Request, Workers
 from longtail.draws import Key
 from longtail.errors import LongtailError
+from longtail.models.classifier import Classifier
 from longtail.watching import Watcher
-
-if TYPE_CHECKING:
-    from longtail.deploy.run import Run
 
 BATCH_SIZE = 64
 WORTH_WORKERS = 4 * BATCH_SIZE
@@ -48,24 +48,29 @@ class Prediction:
         return self.ranked[0][1] if self.ranked else None
 
 
-def predict(
-    run: Run | str | Path,
-    images: Iterable[str | Path],
-    *,
-    top: int = 1,
-    batch_size: int = BATCH_SIZE,
-    workers: int | None = None,
-    watcher: Watcher | None = None,
+class How(TypedDict, total=False):
+    """How files are predicted."""
+
+    top: int
+    """How many classes a prediction ranks; 1 by default."""
+    batch_size: int
+    """Images at a time; 64 by default."""
+    workers: int | None
+    """Processes that decode; by default one a core, at most 8, where there are many files."""
+    watcher: Watcher
+    """Who is told of progress."""
+
+
+def predict_files(
+    classifier: Classifier, preprocessing: Preprocessing, images: Iterable[str | Path], **how: Unpack[How]
 ) -> Iterator[Prediction]:
-    """Predict files with the run's own preprocessing, on the device where `run.model` is.
+    """Predict files, on the device where the classifier is.
 
     Args:
-        run: a run or its folder.
+        classifier: with its class names, in evaluation mode.
+        preprocessing: what it was trained with.
         images: files, and folders whose images (by suffix, nested ones too) are taken in the order of their names.
-        top: how many classes a prediction ranks.
-        batch_size: images at a time.
-        workers: processes that decode; by default one a core, at most 8, where there are many files.
-        watcher: who is told of progress.
+        **how: see `How`.
 
     Returns:
         One prediction a file, as soon as its batch is done. A file that cannot be read has a reason and no class.
@@ -73,16 +78,15 @@ def predict(
     Raises:
         LongtailError: a folder holds no image, or a number is out of range; at once, before anything is decoded.
     """
-    from longtail.deploy.run import Run, load
-
+    top, batch_size, workers = how.get("top", 1), how.get("batch_size", BATCH_SIZE), how.get("workers")
     for name, number, smallest in (("--top", top, 1), ("--batch-size", batch_size, 1), ("--workers", workers, 0)):
         if number is not None and number < smallest:
             raise LongtailError(f"{name} must be at least {smallest}, not {number}.")
-    ready = run if isinstance(run, Run) else load(run)
     files = find_files(images)
     if workers is None:
         workers = min(8, os.cpu_count() or 1) if len(files) >= WORTH_WORKERS else 0
-    return _predict(ready, files, top, batch_size, workers, watcher or Watcher())
+    asked = _Question(classifier, preprocessing, files, min(top, len(classifier.classes)))
+    return asked.answers(batch_size, workers, how.get("watcher") or Watcher())
 
 
 def find_files(images: Iterable[str | Path]) -> list[str]:
@@ -107,39 +111,39 @@ def _images_beneath(folder: str | Path) -> list[str]:
     return found
 
 
-def _predict(
-    run: Run, files: Sequence[str], top: int, batch_size: int, workers: int, watcher: Watcher
-) -> Iterator[Prediction]:
-    pixels = Files(Path(), tuple(files), np.zeros(len(files), np.int64), None)
-    everything = np.arange(len(files))
-    starts = range(0, len(files), batch_size)
-    batches = [everything[start : start + batch_size] for start in starts]
-    decoding = Workers(Decoder(pixels, run.preprocessing), workers)
-    requests = [Request(batch, batch, Key.of_seed(0)) for batch in batches]
-    try:
-        with watcher.task("predicting", len(files), "images") as task:
+@dataclass(frozen=True)
+class _Question:
+    """What are these files?"""
+
+    classifier: Classifier
+    preprocessing: Preprocessing
+    files: Sequence[str]
+    top: int
+
+    def answers(self, batch_size: int, workers: int, watcher: Watcher) -> Iterator[Prediction]:
+        pixels = Files(Path(), tuple(self.files), np.zeros(len(self.files), np.int64), None)
+        everything = np.arange(len(self.files))
+        batches = [everything[start : start + batch_size] for start in range(0, len(everything), batch_size)]
+        requests = [Request(batch, batch, Key.of_seed(0)) for batch in batches]
+        decoding = Workers(Decoder(pixels, self.preprocessing), workers)
+        with closing(decoding), watcher.task("predicting", len(self.files), "images") as task:
             for batch, decoded in zip(batches, decoding.decode(requests), strict=True):
-                named = {index: files[index] for index in batch.tolist()}
-                yield from _rank(run, named, decoded, top)
+                yield from self._ranked(batch.tolist(), decoded)
                 task.advance(len(batch))
-    finally:
-        decoding.close()
 
+    def _ranked(self, batch: Sequence[int], decoded: Decoded) -> Iterator[Prediction]:
+        """The predictions of one batch; an unreadable file is a black image in it, whose answer nobody sees."""
+        names = self.classifier.classes
+        shares, labels = self._probabilities(decoded.images).topk(self.top)
+        for index, share, label in zip(batch, shares.tolist(), labels.tolist(), strict=True):
+            if index in decoded.unreadable:
+                yield Prediction(self.files[index], (), decoded.unreadable[index])
+            else:
+                yield Prediction(self.files[index], tuple(zip((names[each] for each in label), share, strict=True)))
 
-def _rank(run: Run, files: Mapping[int, str], decoded: Decoded, top: int) -> Iterator[Prediction]:
-    """The predictions of one batch; an unreadable file is a black image in it, whose answer nobody sees."""
-    names = run.model.classes
-    shares, labels = _probabilities(run, decoded.images).topk(min(top, len(names)))
-    for (index, file), share, label in zip(files.items(), shares.tolist(), labels.tolist(), strict=True):
-        if index in decoded.unreadable:
-            yield Prediction(file, (), decoded.unreadable[index])
-        else:
-            yield Prediction(file, tuple(zip((names[each] for each in label), share, strict=True)))
-
-
-@torch.inference_mode()
-def _probabilities(run: Run, images: Tensor) -> Tensor:
-    """uint8 images (B, 3, H, W) to probabilities (B, C), float64."""
-    device = next(run.model.parameters()).device
-    logits: Tensor = run.model(run.preprocessing.normalise(images.to(device)))
-    return logits.double().softmax(dim=1).cpu()
+    @torch.inference_mode()
+    def _probabilities(self, images: Tensor) -> Tensor:
+        """uint8 images (B, 3, H, W) to probabilities (B, C), float64."""
+        device = next(self.classifier.parameters()).device
+        logits: Tensor = self.classifier(self.preprocessing.normalise(images.to(device)))
+        return logits.double().softmax(dim=1).cpu()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from longtail.data.preprocessing import Preprocessing
-from longtail.deploy.predict import Prediction, predict
+from longtail.deploy.predict import How, Prediction, predict_files
 from longtail.errors import LongtailError
 from longtail.models.classifier import Architecture, Classifier
 from longtail.runs import RunFolder, write_whole
@@ -51,9 +51,9 @@ class Run:
         model.transform = self.preprocessing
         return model.eval()
 
-    def predict(self, paths: Iterable[str | Path], top: int = 1) -> Iterator[Prediction]:
-        """Class and probability for image files, one prediction a file, in their order."""
-        return predict(self, paths, top=top)
+    def predict(self, images: Iterable[str | Path], **how: Unpack[How]) -> Iterator[Prediction]:
+        """Class and probability for image files, one prediction a file, in their order; see `predict_files`."""
+        return predict_files(self.model, self.preprocessing, images, **how)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -71,6 +71,11 @@ def load(folder: str | Path) -> Run:
     if not files.weights.exists():
         raise LongtailError(f"{files.weights} is missing; {folder} is not a finished run of longtail.")
     return Run(files)
+
+
+def predict(run: Run | str | Path, images: Iterable[str | Path], **how: Unpack[How]) -> Iterator[Prediction]:
+    """Class and probability for image files by a run or its folder; see `predict_files`."""
+    return (run if isinstance(run, Run) else load(run)).predict(images, **how)
 
 
 def save_model(
