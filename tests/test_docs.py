@@ -1,4 +1,4 @@
-"""Every page under docs/ runs as it stands, from the first block of Python to the last; so does CONTRIBUTING's method."""
+"""Every page under docs/ runs as it stands, first block of Python to last; so does the method of CONTRIBUTING."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def test_a_page_runs(name: str, tmp_path: Path) -> None:
 
 def test_a_method_of_ones_own_trains(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(python_of(ROOT / "CONTRIBUTING.md"), encoding="utf-8")
-    run(tmp_path, *"-m longtail train --recipe mine.py:root_margin --epochs 1 --device cpu --out run".split())
+    train = ("-m", "longtail", "train", "--recipe", "mine.py:root_margin")
+    run(tmp_path, *train, "--epochs", "1", "--device", "cpu", "--out", "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))
     assert "OnTarget" in config["stages"][0]["loss"]
 

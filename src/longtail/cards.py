@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 from longtail.errors import unknown
 
@@ -73,24 +73,27 @@ def _cards() -> Iterable[Card]:
 
     yield from (Card(name, RECIPE, RECIPE.where + name, _text(recipe)) for name, recipe in RECIPES.items())
     for kind, offered in (
-        (LOSS, _functions(losses)),
-        (SAMPLING, _functions(samplers)),
-        (MIXING, _functions(mixing, returning="Mixing")),
+        (LOSS, _functions(losses, returning=losses.Criterion)),
+        (SAMPLING, _functions(samplers, returning=samplers.Sampling)),
+        (MIXING, _functions(mixing, returning=mixing.Mixing)),
         (HEAD, _final_classes(heads, heads.Head)),
     ):
         for name, method in offered.items():
             yield Card(name, kind, f"{kind.where}{name}{_signature(method)}", _text(method))
 
 
-def _functions(module: ModuleType, returning: str | None = None) -> Mapping[str, Callable[..., Any]]:
-    """The public functions of a module, those alone whose result is annotated so."""
+def _functions(module: ModuleType, returning: type) -> Mapping[str, Callable[..., Any]]:
+    """The public functions of a module whose result is of this type, by its annotation."""
     return {
         name: function
         for name, function in vars(module).items()
-        if inspect.isfunction(function)
-        and not name.startswith("_")
-        and returning in {None, function.__annotations__.get("return")}
+        if inspect.isfunction(function) and not name.startswith("_") and _returns(function, returning)
     }
+
+
+def _returns(function: Callable[..., Any], wanted: type) -> bool:
+    returned = get_type_hints(function).get("return")
+    return inspect.isclass(returned) and issubclass(returned, wanted)
 
 
 def _final_classes(module: ModuleType, parent: type) -> Mapping[str, Callable[..., Any]]:

@@ -6,7 +6,7 @@ from golden_cases.case import Case, Given
 from longtail import losses
 from longtail.draws import Draws
 from longtail.losses import Criterion, Focus
-from longtail.losses.steps import less_sine, only_acute
+from longtail.losses.rotation import less_sine, only_acute
 
 
 def check(case: Case, criterion: Criterion) -> None:

@@ -8,7 +8,7 @@ from golden_cases.case import Case
 from longtail import losses
 from longtail.losses import Criterion
 from longtail.losses.margins import radius
-from longtail.losses.steps import less_angle_sine, straight_through
+from longtail.losses.rotation import less_angle_sine, straight_through
 
 
 def check(case: Case, criterion: Criterion) -> None:

@@ -19,7 +19,7 @@ from golden_cases.case import Given
 from longtail import losses
 from longtail.draws import Key
 from longtail.losses import Criterion, Focus, Sigmoid, Total
-from longtail.losses.steps import only_acute, straight_through
+from longtail.losses.rotation import only_acute, straight_through
 from longtail.moment import Mixed, Moment
 from longtail.schedules import Constant
 

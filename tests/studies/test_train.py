@@ -115,18 +115,6 @@ def test_nothing_in_the_folder_tells_who_or_where(tmp_path: Path, monkeypatch: p
             assert secret.encode() not in content, (path.name, secret)
 
 
-def test_later_stages_scale_with_the_first() -> None:
-    from dataclasses import replace
-
-    from longtail.counts import ClassCounts
-    from longtail.training.recipes import RECIPES
-    from longtail.training.settings import CIFAR
-
-    for epochs, second in ((200, 30), (30, 4), (1, 1)):
-        recipe = RECIPES["gcl"](ClassCounts((50, 5)), replace(CIFAR, epochs=epochs))
-        assert [stage.epochs for stage in recipe.stages] == [epochs, second]
-
-
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     runs = [longtail.train(out=tmp_path / name, epochs=1, recipe="gcl", device="cpu") for name in "ab"]
     first, again = ((run.path / "model.safetensors").read_bytes() for run in runs)

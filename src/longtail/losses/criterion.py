@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from longtail.draws import Draws, HashedDraws
 from longtail.errors import LongtailError
-from longtail.losses.factors import Factor, InverseFeatureNorm, Running
+from longtail.losses.factors import Factor, InverseFeatureNorm, OftenerSeen, Running
+from longtail.losses.part import Part
 from longtail.losses.per_class import PerClass
-from longtail.losses.steps import Rotate, Scale
+from longtail.losses.rotation import Rotate
+from longtail.losses.steps import Scale
 from longtail.moment import Mixed, Moment
 
 
@@ -43,7 +45,7 @@ class Total:
         )
 
 
-class Criterion(nn.Module, ABC):
+class Criterion(Part, ABC):
     """A loss for any training loop: `loss = criterion(scores, targets)`.
 
     `observe` and `total` are the same in two parts, for loops that cut a batch into pieces: running statistics
@@ -61,7 +63,7 @@ class Criterion(nn.Module, ABC):
         self._draws_noise = any(isinstance(part, Factor) and part.draws for part in inside)
         self._features_learn = any(isinstance(part, InverseFeatureNorm) for part in inside)
         self._takes_cosines = any(isinstance(part, Scale | Rotate) for part in inside)
-        classes = (part.classes for part in inside if isinstance(part, PerClass))
+        classes = (part.classes for part in inside if isinstance(part, PerClass | OftenerSeen))
         self._classes = next((number for number in classes if number is not None), None)
         self._values_checked = False
 
@@ -120,11 +122,11 @@ class Criterion(nn.Module, ABC):
         if not (self._values_checked or torch.compiler.is_compiling()):
             self._check_values(scores, moment)
             self._values_checked = True
-        return self._total(scores.to(torch.promote_types(scores.dtype, torch.float32)), moment)
+        return self._total(scores, moment)
 
     @abstractmethod
     def _total(self, scores: Tensor, moment: Moment) -> Total:
-        """`total` of scores that are checked and at least float32."""
+        """`total` of scores that are checked; they may be of half precision, in which no loss should be computed."""
 
     def _check_shapes(self, scores: Tensor, moment: Moment) -> None:
         shape, classes = tuple(scores.shape), self._classes

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from longtail.losses.criterion import Criterion, Total
 from longtail.losses.objective import ClassWeights
+from longtail.losses.per_class import at_least_float32
 from longtail.moment import Moment
 from longtail.schedules import Schedule
 
@@ -46,12 +47,10 @@ class Diversity(Criterion):
         self.factor, self.temperature = factor, by_class
 
     def _total(self, scores: Tensor, moment: Moment) -> Total:
+        scores = at_least_float32(scores)
         temperature = self.temperature.of_classes(scores, moment)
         together = F.softmax(scores.detach().mean(1, keepdim=True) / temperature, dim=2)
         alone = F.log_softmax(scores / temperature, dim=2)
         divergence = F.kl_div(alone, together.expand_as(alone), reduction="sum")
         strength = self.factor * temperature.mean() ** 2
         return Total(strength * divergence, scores.new_full((), len(scores)))
-
-    def extra_repr(self) -> str:
-        return f"factor={self.factor:g}"

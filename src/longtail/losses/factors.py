@@ -10,13 +10,14 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from longtail.losses.part import Part
 from longtail.moment import Moment
 from longtail.schedules import Schedule
 
 
-class Factor(nn.Module, ABC):
+class Factor(Part, ABC):
     """Scores and moment -> what the margin is multiplied by."""
 
     draws: ClassVar[bool] = False  # whether it needs random numbers
@@ -51,9 +52,6 @@ class Noise(Factor):
         normal = moment.need_draws("Noise").half_normal(like.detach(), "cloud")
         return (normal * self.deviation).clamp_(max=1)
 
-    def extra_repr(self) -> str:
-        return f"deviation={self.deviation:.4g}, shared={self.shared}"
-
 
 class Chance(Factor):
     """1 with the given probability, otherwise 0, drawn for every entry, (B, C)."""
@@ -66,10 +64,7 @@ class Chance(Factor):
 
     def forward(self, scores: Tensor, moment: Moment) -> Tensor:
         uniform = moment.need_draws("Chance").uniform(scores.detach(), "chance")
-        return (uniform < self.probability).to(scores.dtype)
-
-    def extra_repr(self) -> str:
-        return f"{self.probability:g}"
+        return (uniform - self.probability).lt_(0)  # a bool tensor in between would cost three times as much
 
 
 class Strength(Factor):
@@ -81,9 +76,6 @@ class Strength(Factor):
 
     def forward(self, scores: Tensor, moment: Moment) -> Tensor:
         return self.schedule(moment.need_epoch("Strength").to(scores.dtype))
-
-    def extra_repr(self) -> str:
-        return repr(self.schedule)
 
 
 class InverseFeatureNorm(Factor):
@@ -112,6 +104,7 @@ class OftenerSeen(Running):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
+        self.classes = classes
         self.register_buffer("seen", torch.zeros(classes, dtype=torch.int64))
 
     def forward(self, scores: Tensor, moment: Moment) -> Tensor:
@@ -122,9 +115,6 @@ class OftenerSeen(Running):
     def observe(self, moment: Moment) -> None:
         """Count the labels; of mixed targets the first."""
         self.seen.index_add_(0, moment.labels, torch.ones_like(moment.labels))
-
-    def extra_repr(self) -> str:
-        return f"classes={len(self.seen)}"
 
 
 class Overconfidence(Factor):
@@ -142,6 +132,3 @@ class Overconfidence(Factor):
         target = log_p.gather(1, moment.labels[:, None])
         lowest = torch.tensor(self.floor, dtype=scores.dtype, device=scores.device).log()
         return (target.clamp(min=lowest) - log_p).clamp_(max=0)
-
-    def extra_repr(self) -> str:
-        return f"floor={self.floor:g}"

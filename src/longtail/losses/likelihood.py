@@ -8,12 +8,13 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from numpy.typing import ArrayLike
-from torch import Tensor, nn
+from torch import Tensor
 
+from longtail.losses.part import Part
 from longtail.losses.per_class import PerClass
 
 
-class Focus(nn.Module):
+class Focus(Part):
     """The focal factor (1 - p)^gamma, which fades samples that are right already (Lin et al., ICCV 2017).
 
     `detached`: no gradient through the factor, as in many published copies.
@@ -30,11 +31,8 @@ class Focus(nn.Module):
         factor = wrong.clamp(min=torch.finfo(loss.dtype).tiny) ** self.gamma
         return factor.detach() if self.detached else factor
 
-    def extra_repr(self) -> str:
-        return f"gamma={self.gamma:g}, detached={self.detached}"
 
-
-class Likelihood(nn.Module, ABC):
+class Likelihood(Part, ABC):
     """Scores and labels -> -log p per sample."""
 
     @abstractmethod
@@ -66,9 +64,6 @@ class SmoothedSoftmax(Likelihood):
         classes = scores.shape[1] - 1 if self.spread == "others" else scores.shape[1]
         share = self.smoothing.like(scores)[labels]
         return (1 - share) * target + share * others / classes
-
-    def extra_repr(self) -> str:
-        return f"spread={self.spread}"
 
 
 class Sigmoid(Likelihood):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal, cast
 
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from longtail.losses.by_hand import by_hand
 from longtail.losses.criterion import Criterion, Total
 from longtail.losses.likelihood import Focus, Likelihood, Softmax
-from longtail.losses.per_class import PerClass
-from longtail.losses.rowwise import softmax_losses, worthwhile
+from longtail.losses.part import Part
+from longtail.losses.per_class import PerClass, at_least_float32
+from longtail.losses.rowwise import softmax_losses
 from longtail.losses.steps import Step
 from longtail.moment import Mixed, Moment
 from longtail.schedules import Schedule
@@ -18,27 +21,24 @@ from longtail.schedules import Schedule
 Mean = Literal["weighted", "batch"]
 
 
-class ClassWeights(nn.Module):
+class ClassWeights(Part):
     """A weight per sample by its class; with a schedule, from 1 at strength 0 to the weight at strength 1."""
 
     def __init__(self, weights: ArrayLike, schedule: Schedule | None = None) -> None:
         super().__init__()
         self.weights, self.schedule = PerClass(weights), schedule
 
-    def forward(self, scores: Tensor, moment: Moment) -> Tensor:
-        """The weights (B,) of the labels."""
-        return self.of_classes(scores, moment)[moment.labels]
+    def forward(self, like: Tensor, moment: Moment) -> Tensor:
+        """The weights (B,) of the labels, in the dtype of `like`."""
+        return self.of_classes(like, moment)[moment.labels]
 
-    def of_classes(self, scores: Tensor, moment: Moment) -> Tensor:
-        """The weights (C,) at this epoch."""
-        weights = self.weights.like(scores)
+    def of_classes(self, like: Tensor, moment: Moment) -> Tensor:
+        """The weights (C,) at this epoch, in the dtype of `like`."""
+        weights = self.weights.like(like)
         if self.schedule is None:
             return weights
-        strength = self.schedule(moment.need_epoch("ClassWeights").to(scores.dtype))
+        strength = self.schedule(moment.need_epoch("ClassWeights").to(like.dtype))
         return 1 + strength * (weights - 1)
-
-    def extra_repr(self) -> str:
-        return "" if self.schedule is None else repr(self.schedule)
 
 
 class Objective(Criterion):
@@ -75,7 +75,7 @@ class Objective(Criterion):
         losses = self._losses(scores, moment)
         weight = losses.new_full((), len(losses))
         if self.class_weights is not None:
-            weights = self.class_weights(scores, moment)
+            weights = self.class_weights(losses, moment)
             losses = weights * losses
             weight = weights.sum() if self.mean == "weighted" else weight
         if self.focus is not None:
@@ -86,13 +86,15 @@ class Objective(Criterion):
 
     def _losses(self, scores: Tensor, moment: Moment) -> Tensor:
         """The loss of each sample, (B,), before it is weighed."""
+        if self._features_learn or not isinstance(self.likelihood, Softmax):
+            return self._plain_losses(scores, moment)
         steps = cast("list[Step]", self.steps)
-        if isinstance(self.likelihood, Softmax) and not self._features_learn and worthwhile(scores):
-            return softmax_losses(scores, steps, moment)
-        for step in steps:
+        quick = partial(softmax_losses, steps=steps, moment=moment)
+        return by_hand(scores, quick, partial(self._plain_losses, moment=moment))
+
+    def _plain_losses(self, scores: Tensor, moment: Moment) -> Tensor:
+        scores = at_least_float32(scores)
+        for step in self.steps:
             scores = step(scores, moment)
         losses: Tensor = self.likelihood(scores, moment.labels)
         return losses
-
-    def extra_repr(self) -> str:
-        return f"mean={self.mean}"

@@ -14,6 +14,16 @@ from longtail.counts import ClassCounts
 Counts = ClassCounts | Mapping[Any, int] | ArrayLike  # what ClassCounts.of takes
 
 
+def loss_dtype(scores: Tensor) -> torch.dtype:
+    """In which losses are computed: float64 for scores of it, otherwise float32."""
+    return torch.promote_types(scores.dtype, torch.float32)
+
+
+def at_least_float32(scores: Tensor) -> Tensor:
+    """The same numbers in the dtype in which losses are computed."""
+    return scores.to(loss_dtype(scores))
+
+
 class PerClass(nn.Module):
     """Numbers computed once in float64, at hand in the dtype and on the device of the module.
 
@@ -37,12 +47,10 @@ class PerClass(nn.Module):
         """The numbers, 0-d or (C,), in the dtype of `scores`."""
         return self.number if self.number.dtype == scores.dtype else self.exact.to(scores)
 
-    def extra_repr(self) -> str:
-        """The numbers, or their number and range where there are many."""
+    def __repr__(self) -> str:
+        """The number, or how many there are and their range."""
         if self.classes is None:
-            return f"{self.exact.item():.6g}"
-        if self.classes <= 4:
-            return ", ".join(f"{number:.4g}" for number in self.exact.tolist())
+            return f"{self.exact.item():.4g}"
         return f"{self.classes} classes, {self.exact.min().item():.4g} to {self.exact.max().item():.4g}"
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PerClass:

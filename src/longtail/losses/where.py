@@ -10,11 +10,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from longtail.losses.factors import Factor
+from longtail.losses.part import Part
 from longtail.losses.per_class import PerClass
 from longtail.moment import Moment
 
 
-class Margin(nn.Module, ABC):
+class Margin(Part, ABC):
     """A number per class (or one for all), times factors, on some of the scores."""
 
     def __init__(self, number: ArrayLike, *factors: Factor) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -27,7 +28,7 @@ def ce(counts: ClassCounts, setting: Setting) -> Recipe:
 
     One stage: linear head, every image once an epoch, no mixing. The baseline of all four papers.
     """
-    return Recipe(head=Linear, stages=(_first_stage(setting, losses.cross_entropy()),))
+    return Recipe(head=Linear, stages=(first_stage(setting, losses.cross_entropy()),))
 
 
 def gcl(counts: ClassCounts, setting: Setting) -> Recipe:
@@ -37,14 +38,14 @@ def gcl(counts: ClassCounts, setting: Setting) -> Recipe:
 
     Stage one trains the whole network with the GCL loss (scale 30) on a cosine head, with mixup, every image once an
     epoch. Stage two keeps the backbone and goes on with the classifier, on images sampled by class-based effective
-    numbers (CBEN, equations 13 and 14), 15 % as long.
+    numbers (CBEN, equations 13 and 14).
 
     Where the paper is silent on stage two, its published code speaks: the classifier starts from stage one, learning
     rate 0.002 by half a cosine, scale 20, amplitude 0.5, target margin 0.1, focal factor 1, mixup. (The code samples by
     inverse counts by default, and its stage one has amplitude 0.5 and batches of 64; the paper's are used here.)
     """
-    epochs = max(1, round(0.15 * setting.epochs))
-    representation = _first_stage(setting, losses.gcl(counts), mixing=mixup(setting.mixup))
+    epochs = max(1, round(setting.retraining * setting.epochs))
+    representation = first_stage(setting, losses.gcl(counts), mixing=mixup(setting.mixup))
     classifier = Stage(
         name="classifier re-training",
         objective=losses.gcl(
@@ -63,6 +64,21 @@ def gcl(counts: ClassCounts, setting: Setting) -> Recipe:
     return Recipe(head=partial(Cosine, scale=30.0), stages=(representation, classifier))
 
 
+def first_stage(setting: Setting, objective: losses.Criterion, **changes: Any) -> Stage:
+    """Training of the whole network with the numbers of the setting; `changes` are fields of `Stage`."""
+    return Stage(
+        name="training",
+        objective=objective,
+        epochs=setting.epochs,
+        batch_size=setting.batch_size,
+        lr=setting.lr,
+        lr_schedule=setting.decay(setting.epochs),
+        optimizer=_sgd(setting),
+        augmentation=setting.augmentation,
+        **changes,
+    )
+
+
 def find_recipe(name: str) -> RecipeFunction:
     """A recipe by its name here, or one's own as `FILE.py:function`.
 
@@ -79,21 +95,6 @@ def find_recipe(name: str) -> RecipeFunction:
 RECIPES: dict[str, RecipeFunction] = {recipe.__name__: recipe for recipe in (ce, gcl)}
 
 
-def _first_stage(setting: Setting, objective: losses.Criterion, **changes: object) -> Stage:
-    """Training of the whole network with the numbers of the setting."""
-    return Stage(
-        name="training",
-        objective=objective,
-        epochs=setting.epochs,
-        batch_size=setting.batch_size,
-        lr=setting.lr,
-        lr_schedule=setting.decay(setting.epochs),
-        optimizer=_sgd(setting),
-        augmentation=setting.augmentation,
-        **changes,  # type: ignore[arg-type]
-    )
-
-
 def _sgd(setting: Setting) -> OptimizerFunction:
     return partial(torch.optim.SGD, momentum=0.9, weight_decay=setting.weight_decay)
 
@@ -106,12 +107,15 @@ def _own_recipe(name: str) -> RecipeFunction:
     path = Path(file)
     if not path.is_file():
         raise LongtailError(f"There is no file {file!r} for the recipe {name!r}; write it as FILE.py:function.")
-    spec = spec_from_file_location(path.stem, path)
+    spec = spec_from_file_location(f"_own_recipe_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise LongtailError(f"{file!r} is not a Python file; write the recipe as FILE.py:function.")
     module = module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses in the file look their module up
-    spec.loader.exec_module(module)
+    sys.modules[module.__name__] = module  # dataclasses in the file look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever stands in the file
+        raise LongtailError(f"{file!r} cannot be run as a recipe: {type(error).__name__}: {error}.") from error
     recipe = getattr(module, function, None)
     if not callable(recipe):
         raise LongtailError(f"{file!r} has no function {function!r}; a recipe takes (counts, setting).")

@@ -25,6 +25,7 @@ class Setting:
     weight_decay: float
     decay: Callable[[int], Schedule]  # epochs -> schedule of the learning rate
     mixup: float  # alpha of Beta(alpha, alpha)
+    retraining: float  # length of a second stage on the classifier alone, as a share of `epochs`
     augmentation: Augmentation | None
 
     def for_images(self, number: int) -> Setting:
@@ -57,12 +58,14 @@ CIFAR = Setting(
     weight_decay=2e-4,
     decay=paper_decay,
     mixup=1.0,
+    retraining=0.15,  # 30 epochs after 200, as in GCL's code
     augmentation=CropFlip(padding=4),
 )
 DIGITS = replace(
     CIFAR,
     source="CIFAR's numbers; 8 x 8 digits are moved by one pixel and never mirrored",
     epochs=60,
+    retraining=1.0,  # an epoch has 12 steps, and a step on the classifier alone costs little
     augmentation=CropFlip(padding=1, flip=False),
 )
 PHOTOGRAPHS = Setting(
@@ -75,6 +78,7 @@ PHOTOGRAPHS = Setting(
     weight_decay=1e-4,
     decay=fine_tuning_decay,
     mixup=0.2,
+    retraining=0.15,
     augmentation=RandomResizedCropFlip(),
 )
 PHOTOGRAPHS_FROM_SCRATCH = replace(

@@ -10,7 +10,8 @@ from longtail.losses.likelihood import Focus
 from longtail.losses.margins import Rule, log_rarity, relative
 from longtail.losses.objective import ClassWeights, Mean, Objective
 from longtail.losses.per_class import Counts
-from longtail.losses.steps import Beyond, Rotate, Scale, Subtract, less_sine
+from longtail.losses.rotation import Beyond, Rotate, less_sine
+from longtail.losses.steps import Scale, Subtract
 from longtail.losses.where import Everywhere, OnTarget
 
 
@@ -82,7 +83,7 @@ def gcl_angular(
         cloud: cloud size by class, divided by its maximum.
         shared_noise: one e per sample; the code draws one per sample and class.
         beyond: what stands where theta_j + a_j > pi: `less_sine`, c_j - sin(a_j), by default; the runs use
-            `only_acute` of `longtail.losses.steps` (the easy margin): c_j wherever theta_j is not acute.
+            `only_acute` of `longtail.losses.rotation` (the easy margin): c_j wherever theta_j is not acute.
         focus: a focal factor; `Focus(1, detached=True)` in stage two of the code, with the mean over the batch.
         class_weights: weight per class.
 

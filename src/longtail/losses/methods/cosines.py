@@ -10,7 +10,8 @@ from longtail.losses.factors import Difficulty, Strength
 from longtail.losses.margins import fourth_root_margin, opposite_radius, quantity, radius
 from longtail.losses.objective import ClassWeights, Objective
 from longtail.losses.per_class import Counts
-from longtail.losses.steps import Beyond, Rotate, Scale, Stretch, Subtract, less_angle_sine
+from longtail.losses.rotation import Beyond, Rotate, less_angle_sine
+from longtail.losses.steps import Scale, Stretch, Subtract
 from longtail.losses.where import Everywhere, OnRow, OnTarget
 from longtail.schedules import FromEpoch
 
@@ -48,7 +49,7 @@ def arcface(
         margin: m, radians; 0.5 in the codes, the thesis does not give its own.
         scale: s.
         beyond: what stands where theta_y + m > pi, by default c_y - m sin(m). InsightFace leaves cos(theta + m)
-            and passes the gradient of c_y through (`straight_through` of `longtail.losses.steps`).
+            and passes the gradient of c_y through (`straight_through` of `longtail.losses.rotation`).
 
     >>> import torch
     >>> arcface(margin=torch.pi / 2, scale=3)(torch.tensor([[1.0, 0.0]]), torch.tensor([0])).exp().round(decimals=4)
