@@ -186,7 +186,7 @@ LEARNING_RATE = on_model(
     "--lr",
     type=float,
     metavar="RATE",
-    help="Learning rate of stage one after warm-up; later stages scale in the recipe's proportion.",
+    help="Learning rate of stage one after warm-up.",
     show_default="0.1, pretrained photographs 0.01, less for smaller batches",
 )
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from longtail import losses
 from longtail.draws import Key
-from longtail.losses import ClassWeights, Criterion, Objective, by_hand, chunked, rowwise
+from longtail.losses import ClassWeights, Criterion, Objective, by_hand, chunked
 from longtail.moment import Mixed
 
 B, C, Q = 21, 40, 6
@@ -90,7 +90,7 @@ def test_rowwise_equals_plain(
     found = []
     for smallest in (10**9, 0):
         monkeypatch.setattr(by_hand, "SMALLEST", smallest)
-        monkeypatch.setattr(rowwise, "BLOCK", 4 * C)
+        monkeypatch.setattr(by_hand, "BLOCK", 4 * C)
         loss = build()(scores, targets, features=features, epoch=3, draws=draws)
         (gradient,) = torch.autograd.grad(loss, scores, retain_graph=True)
         (again,) = torch.autograd.grad(loss, scores, create_graph=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
 SMALLEST = 2**17  # scores for which it pays
+BLOCK = 2**19  # scores in a block: 2 MiB of float32
 
 Plain = Callable[[Tensor], Tensor]  # scores -> value
 Pull = Callable[[Tensor], Tensor]  # gradient of the value -> gradient of the scores; called once
@@ -35,6 +36,12 @@ def exp_of_negative_(numbers: Tensor) -> Tensor:
     are ten times slower.
     """
     return numbers.clamp_(min=0.7 * math.log(torch.finfo(numbers.dtype).tiny)).exp_()
+
+
+def blocks(scores: Tensor) -> Iterator[slice]:
+    """Rows of the scores (B, C), as many at a time as stay in a processor's cache."""
+    rows, size = scores.shape[0], max(1, BLOCK // scores.shape[1])
+    return (slice(start, start + size) for start in range(0, rows, size))
 
 
 def _worthwhile(scores: Tensor) -> bool:

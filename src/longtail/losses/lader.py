@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from longtail.errors import LongtailError
-from longtail.losses.by_hand import Pull, by_hand, exp_of_negative_
+from longtail.losses.by_hand import Pull, blocks, by_hand, exp_of_negative_
 from longtail.losses.criterion import Criterion, Total
 from longtail.losses.per_class import PerClass, at_least_float32, loss_dtype
 from longtail.moment import Mixed, Moment
@@ -56,8 +56,9 @@ def _quick_columns(scores: Tensor, targets: Weighted) -> tuple[Tensor, Pull]:
     """The same, and how its gradient becomes the scores'."""
     scores = at_least_float32(scores)
     highest = scores.amax(0)
-    exponentials = exp_of_negative_(scores - highest)
-    sums = exponentials.sum(0)
+    exponentials, sums = torch.empty_like(scores), torch.zeros_like(highest)
+    for rows in blocks(scores):
+        sums += exp_of_negative_(torch.sub(scores[rows], highest, out=exponentials[rows])).sum(0)
 
     def pull(upstream: Tensor) -> Tensor:
         of_mean, of_log_sum = upstream

@@ -32,9 +32,10 @@ class Rotation(NamedTuple):
         return cls(cosine, sine, angle, cos, sin, cosine * cos - sine * sin)
 
     def slope(self) -> Tensor:
-        """The derivative of `turned` in `cosine`; none of sin(theta) where that is 0."""
-        rises = self.sine > torch.finfo(self.sine.dtype).eps
-        return self.cos + torch.where(rises, self.cosine / self.sine, 0) * self.sin
+        """The derivative of `turned` in `cosine`, with none of sin(theta) where that is 0."""
+        least = torch.finfo(self.sine.dtype).eps / 2  # sines that are not 0 have larger squares
+        cotangent = self.cosine * self.sine / self.sine.square().clamp(min=least)
+        return self.cos + cotangent * self.sin
 
 
 # Which entries are turned, and what stands for the others: something that changes as cos(theta) does, with slope 1.
@@ -55,12 +56,12 @@ class Rotate(MarginStep):
     def forward(self, scores: Tensor, moment: Moment) -> Tensor:
         rotation = self._rotation(scores, moment)
         within, elsewhere = self.beyond(rotation)
-        return _placed(torch.where(within, rotation.turned, elsewhere), scores, moment)
+        return _among(scores, torch.where(within, rotation.turned, elsewhere), rotation, moment)
 
     def with_slope(self, scores: Tensor, moment: Moment) -> tuple[Tensor, Slope]:
         rotation = self._rotation(scores, moment)
         within, elsewhere = self.beyond(rotation)
-        harder = _placed(torch.where(within, rotation.turned, elsewhere), scores, moment)
+        harder = _among(scores, torch.where(within, rotation.turned, elsewhere), rotation, moment)
         slope = torch.where(within, rotation.slope(), 1)
         return harder, Slope(entries=slope) if slope.shape == scores.shape else Slope(on_target=slope)
 
@@ -95,6 +96,6 @@ def straight_through(rotation: Rotation) -> tuple[Tensor, Tensor]:
     return nowhere, rotation.cosine + (rotation.turned - rotation.cosine).detach()
 
 
-def _placed(harder: Tensor, scores: Tensor, moment: Moment) -> Tensor:
-    """All scores, of which `harder` holds all or the targets' alone."""
-    return harder if harder.shape == scores.shape else scores.scatter(1, moment.labels[:, None], harder)
+def _among(scores: Tensor, harder: Tensor, rotation: Rotation, moment: Moment) -> Tensor:
+    """All scores (B, C), of which `harder` holds all or the targets' alone."""
+    return harder if harder.shape == scores.shape else add_to_target(scores, harder - rotation.cosine, moment)

@@ -6,52 +6,51 @@ needs stays in the processor's cache, and beside the gradient nothing of shape (
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from longtail.losses.by_hand import Pull, exp_of_negative_
+from longtail.losses.by_hand import Pull, blocks, exp_of_negative_
 from longtail.losses.per_class import at_least_float32, loss_dtype
 from longtail.losses.steps import Slope, Step
 from longtail.moment import Moment
 
-BLOCK = 2**19  # scores in a block: 2 MiB of float32
-
 
 def softmax_losses(scores: Tensor, steps: Sequence[Step], moment: Moment) -> tuple[Tensor, Pull]:
-    """The cross-entropy (B,) of the scores (B, C) after the steps, and how its gradient becomes theirs.
-
-    The gradient is found in the same pass, but for one factor per row, (B, 1).
-    """
-    gradient = torch.empty_like(scores, dtype=loss_dtype(scores))
-    losses, factors = gradient.new_empty(len(scores)), gradient.new_empty(len(scores), 1)
-    for rows in _blocks(scores):
-        losses[rows], factors[rows] = _block(scores[rows], steps, moment.rows(rows), gradient[rows])
-    return losses, lambda upstream: gradient.mul_(factors * upstream[:, None])
+    """The cross-entropy (B,) of the scores (B, C) after the steps, and how its gradient becomes theirs."""
+    losses = scores.new_empty(len(scores), dtype=loss_dtype(scores))
+    slope = torch.empty_like(scores)
+    for rows in blocks(scores):
+        losses[rows] = _block(scores[rows], steps, moment.rows(rows), slope[rows])
+    return losses, lambda upstream: slope.mul_(upstream[:, None])
 
 
-def _block(scores: Tensor, steps: Sequence[Step], moment: Moment, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """The losses (b,) of a block and the factors (b, 1) of its gradient, which is written."""
+def _block(scores: Tensor, steps: Sequence[Step], moment: Moment, slope: Tensor) -> Tensor:
+    """The losses (b,) of a block; the derivative of each in its row of scores is written into `slope` (b, C)."""
     harder, target, slopes = at_least_float32(scores), moment.labels[:, None], []
     for step in steps:
-        harder, slope = step.with_slope(harder, moment)
-        slopes.append(slope)
-    losses, mass = _softmax(harder, target, gradient)
-    return losses, _through(slopes, target, gradient) / mass
+        harder, of_step = step.with_slope(harder, moment)
+        slopes.append(of_step)
+    exact = at_least_float32(slope)  # `slope` itself, unless that is of half precision
+    losses = _softmax(harder, target, exact)
+    _through(slopes, target, exact)
+    if exact is not slope:
+        slope.copy_(exact)
+    return losses
 
 
-def _softmax(scores: Tensor, target: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """The cross-entropy (b,), and its mass sum_j e^(z_j - max z), (b, 1); mass times the gradient is written."""
-    below = torch.sub(scores, scores.amax(1, keepdim=True), out=gradient)
+def _softmax(scores: Tensor, target: Tensor, slope: Tensor) -> Tensor:
+    """The cross-entropy (b,); its derivative, p_j - [j = y], is written."""
+    below = torch.sub(scores, scores.amax(1, keepdim=True), out=slope)
     of_target = below.gather(1, target)
     mass = exp_of_negative_(below).sum(1, keepdim=True)
-    gradient.scatter_add_(1, target, -mass)
-    return (mass.log() - of_target).squeeze(1), mass
+    slope.scatter_add_(1, target, -mass).div_(mass)
+    return (mass.log() - of_target).squeeze(1)
 
 
-def _through(slopes: Sequence[Slope], target: Tensor, gradient: Tensor) -> Tensor | float:
-    """Takes a gradient back through the steps, but for what is alike on a whole row: that is returned."""
+def _through(slopes: Sequence[Slope], target: Tensor, gradient: Tensor) -> None:
+    """Takes a gradient (b, C) back through the steps, in place."""
     of_rows: Tensor | float = 1.0
     for slope in slopes:
         of_rows = of_rows * slope.rows
@@ -59,9 +58,4 @@ def _through(slopes: Sequence[Slope], target: Tensor, gradient: Tensor) -> Tenso
             gradient.mul_(slope.entries)
         if slope.on_target is not None:
             gradient.scatter_(1, target, gradient.gather(1, target) * slope.on_target)
-    return of_rows
-
-
-def _blocks(scores: Tensor) -> Iterator[slice]:
-    rows, size = scores.shape[0], max(1, BLOCK // scores.shape[1])
-    return (slice(start, start + size) for start in range(0, rows, size))
+    gradient.mul_(of_rows)

@@ -53,7 +53,7 @@ def gcl(counts: ClassCounts, setting: Setting) -> Recipe:
         ),
         epochs=epochs,
         batch_size=setting.batch_size,
-        lr=0.02 * setting.lr,
+        lr=0.002,
         lr_schedule=CosineDecay(epochs),
         optimizer=_sgd(setting),
         sampling=cben(),
