@@ -1,4 +1,4 @@
-"""The chunked form and the row-wise form give what the dense form gives."""
+"""The chunked form gives what the dense form gives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from longtail import losses
 from longtail.draws import Key
-from longtail.losses import ClassWeights, Criterion, Objective, by_hand, chunked
+from longtail.losses import ClassWeights, Criterion, Objective, chunked
 from longtail.moment import Mixed
 
 B, C, Q = 21, 40, 6
@@ -78,23 +78,3 @@ def test_lade_refuses_chunks(inputs: list[Tensor]) -> None:
     queries, anchors, _, _ = inputs
     with pytest.raises(ValueError, match="belongs to the whole batch"):
         chunked(losses.lade(COUNTS), queries, anchors, torch.zeros(B, dtype=torch.int64))
-
-
-@every_loss
-def test_rowwise_equals_plain(
-    build: Callable[[], Criterion], inputs: list[Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    queries, anchors, _, features = (tensor.detach() for tensor in inputs)
-    scores, targets = (queries @ anchors.T).requires_grad_(), torch.arange(B) * 5 % C
-    draws = Key.of_seed(1).draws(torch.arange(B))
-    found = []
-    for smallest in (10**9, 0):
-        monkeypatch.setattr(by_hand, "SMALLEST", smallest)
-        monkeypatch.setattr(by_hand, "BLOCK", 4 * C)
-        loss = build()(scores, targets, features=features, epoch=3, draws=draws)
-        (gradient,) = torch.autograd.grad(loss, scores, retain_graph=True)
-        (again,) = torch.autograd.grad(loss, scores, create_graph=True)
-        (second,) = torch.autograd.grad(again.square().sum(), scores)
-        torch.testing.assert_close(again, gradient)
-        found.append((loss, gradient, second))
-    torch.testing.assert_close(found[1], found[0])

@@ -13,12 +13,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from golden_cases.case import Given
 from longtail import losses
 from longtail.draws import Key
 from longtail.losses import Criterion, Focus, Sigmoid, Total
+from longtail.losses.per_class import PerClass
 from longtail.losses.rotation import only_acute, straight_through
 from longtail.moment import Mixed, Moment
 from longtail.schedules import Constant
@@ -261,11 +262,21 @@ def test_buffers_follow_and_stay_exact(method: Method) -> None:
 
 def test_repr_tells_the_numbers() -> None:
     text = repr(losses.gcl(COUNTS, scale=17, amplitude=0.25, target_margin=0.125, focus=Focus(3, detached=True)))
-    for number in ("17", "0 to 0.25", "0.125", "gamma=3", "detached=True", "0.3333", "mean=batch"):
-        assert number in text, number
-    text = repr(losses.fbl(COUNTS, Constant(8.5)))
-    assert "8.5" in text
-    assert "160" in repr(losses.deferred_reweighting(COUNTS))
+    parts = "Subtract(Everywhere(6 classes, 0 to 0.25, Noise(0.3333)), OnTarget(0.125)), Scale(17), Softmax()"
+    assert text == f"Objective({parts}, Focus(3, detached), mean=batch)"
+    assert "alpha=0.25, lambda_=0.5" in repr(losses.lade(COUNTS, alpha=0.25, lambda_=0.5))
+    assert "Strength(Constant(strength=8.5))" in repr(losses.fbl(COUNTS, Constant(8.5)))
+    assert "FromEpoch(start=160)" in repr(losses.deferred_reweighting(COUNTS))
+    assert "beyond=only_acute" in repr(losses.arcface(beyond=only_acute))
+
+
+@every_method
+def test_repr_is_one_line_and_tells_every_part(method: Method) -> None:
+    criterion = method.build(COUNTS)
+    text = repr(criterion)
+    assert "\n" not in text
+    for part in criterion.modules():
+        assert isinstance(part, PerClass | nn.ModuleList) or f"{type(part).__name__}(" in text
 
 
 @every_method

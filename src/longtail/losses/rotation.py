@@ -54,16 +54,21 @@ class Rotate(MarginStep):
         self.beyond = beyond
 
     def forward(self, scores: Tensor, moment: Moment) -> Tensor:
-        rotation = self._rotation(scores, moment)
-        within, elsewhere = self.beyond(rotation)
-        return _among(scores, torch.where(within, rotation.turned, elsewhere), rotation, moment)
+        return self._turned(scores, self._rotation(scores, moment), moment)[0]
 
     def with_slope(self, scores: Tensor, moment: Moment) -> tuple[Tensor, Slope]:
         rotation = self._rotation(scores, moment)
-        within, elsewhere = self.beyond(rotation)
-        harder = _among(scores, torch.where(within, rotation.turned, elsewhere), rotation, moment)
+        harder, within = self._turned(scores, rotation, moment)
         slope = torch.where(within, rotation.slope(), 1)
         return harder, Slope(entries=slope) if slope.shape == scores.shape else Slope(on_target=slope)
+
+    def _turned(self, scores: Tensor, rotation: Rotation, moment: Moment) -> tuple[Tensor, Tensor]:
+        """All scores, (B, C), and which entries of the rotation are turned."""
+        within, elsewhere = self.beyond(rotation)
+        harder = torch.where(within, rotation.turned, elsewhere)
+        if harder.shape != scores.shape:  # the targets' alone
+            harder = add_to_target(scores, harder - rotation.cosine, moment)
+        return harder, within
 
     def _rotation(self, scores: Tensor, moment: Moment) -> Rotation:
         """Of all scores, or, where no other is turned, of the targets' alone, (B, 1)."""
@@ -94,8 +99,3 @@ def straight_through(rotation: Rotation) -> tuple[Tensor, Tensor]:
     """cos(theta + angle) everywhere, with the gradient of cos(theta) (InsightFace)."""
     nowhere = torch.zeros_like(rotation.cosine, dtype=torch.bool)
     return nowhere, rotation.cosine + (rotation.turned - rotation.cosine).detach()
-
-
-def _among(scores: Tensor, harder: Tensor, rotation: Rotation, moment: Moment) -> Tensor:
-    """All scores (B, C), of which `harder` holds all or the targets' alone."""
-    return harder if harder.shape == scores.shape else add_to_target(scores, harder - rotation.cosine, moment)

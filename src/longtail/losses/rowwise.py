@@ -19,33 +19,30 @@ from longtail.moment import Moment
 
 def softmax_losses(scores: Tensor, steps: Sequence[Step], moment: Moment) -> tuple[Tensor, Pull]:
     """The cross-entropy (B,) of the scores (B, C) after the steps, and how its gradient becomes theirs."""
-    losses = scores.new_empty(len(scores), dtype=loss_dtype(scores))
-    slope = torch.empty_like(scores)
+    gradient = torch.empty_like(scores, dtype=loss_dtype(scores))  # of each row's loss in the row
+    losses = gradient.new_empty(len(scores))
     for rows in blocks(scores):
-        losses[rows] = _block(scores[rows], steps, moment.rows(rows), slope[rows])
-    return losses, lambda upstream: slope.mul_(upstream[:, None])
+        losses[rows] = _block(scores[rows], steps, moment.rows(rows), gradient[rows])
+    return losses, lambda upstream: gradient.mul_(upstream[:, None])
 
 
-def _block(scores: Tensor, steps: Sequence[Step], moment: Moment, slope: Tensor) -> Tensor:
-    """The losses (b,) of a block; the derivative of each in its row of scores is written into `slope` (b, C)."""
+def _block(scores: Tensor, steps: Sequence[Step], moment: Moment, gradient: Tensor) -> Tensor:
+    """The losses (b,) of a block; their gradient (b, C) is written."""
     harder, target, slopes = at_least_float32(scores), moment.labels[:, None], []
     for step in steps:
-        harder, of_step = step.with_slope(harder, moment)
-        slopes.append(of_step)
-    exact = at_least_float32(slope)  # `slope` itself, unless that is of half precision
-    losses = _softmax(harder, target, exact)
-    _through(slopes, target, exact)
-    if exact is not slope:
-        slope.copy_(exact)
+        harder, slope = step.with_slope(harder, moment)
+        slopes.append(slope)
+    losses = _softmax(harder, target, gradient)
+    _through(slopes, target, gradient)
     return losses
 
 
-def _softmax(scores: Tensor, target: Tensor, slope: Tensor) -> Tensor:
-    """The cross-entropy (b,); its derivative, p_j - [j = y], is written."""
-    below = torch.sub(scores, scores.amax(1, keepdim=True), out=slope)
+def _softmax(scores: Tensor, target: Tensor, gradient: Tensor) -> Tensor:
+    """The cross-entropy (b,); its gradient, p_j - [j = y], is written."""
+    below = torch.sub(scores, scores.amax(1, keepdim=True), out=gradient)
     of_target = below.gather(1, target)
     mass = exp_of_negative_(below).sum(1, keepdim=True)
-    slope.scatter_add_(1, target, -mass).div_(mass)
+    gradient.scatter_add_(1, target, -mass).div_(mass)
     return (mass.log() - of_target).squeeze(1)
 
 

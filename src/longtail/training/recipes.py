@@ -57,7 +57,7 @@ def gcl(counts: ClassCounts, setting: Setting) -> Recipe:
         lr_schedule=CosineDecay(epochs),
         optimizer=_sgd(setting),
         sampling=cben(),
-        mixing=mixup(1.0),
+        mixing=mixup(setting.retraining_mixup) if setting.retraining_mixup else None,
         augmentation=setting.augmentation,
         learns=HEAD_ALONE,
     )

@@ -26,6 +26,7 @@ class Setting:
     decay: Callable[[int], Schedule]  # epochs -> schedule of the learning rate
     mixup: float  # alpha of Beta(alpha, alpha)
     retraining: float  # length of a second stage on the classifier alone, as a share of `epochs`
+    retraining_mixup: float | None  # alpha there; None does not mix
     augmentation: Augmentation | None
 
     def for_images(self, number: int) -> Setting:
@@ -59,6 +60,7 @@ CIFAR = Setting(
     decay=paper_decay,
     mixup=1.0,
     retraining=0.15,  # 30 epochs after 200, as in GCL's code
+    retraining_mixup=1.0,
     augmentation=CropFlip(padding=4),
 )
 DIGITS = replace(
@@ -66,6 +68,7 @@ DIGITS = replace(
     source="CIFAR's numbers; 8 x 8 digits are moved by one pixel and never mirrored",
     epochs=60,
     retraining=1.0,  # an epoch has 12 steps, and a step on the classifier alone costs little
+    retraining_mixup=None,
     augmentation=CropFlip(padding=1, flip=False),
 )
 PHOTOGRAPHS = Setting(
@@ -79,6 +82,7 @@ PHOTOGRAPHS = Setting(
     decay=fine_tuning_decay,
     mixup=0.2,
     retraining=0.15,
+    retraining_mixup=1.0,
     augmentation=RandomResizedCropFlip(),
 )
 PHOTOGRAPHS_FROM_SCRATCH = replace(
