@@ -49,7 +49,7 @@ def loss_of(criterion: Criterion, scores: Tensor, mixed: bool = False) -> Tensor
     return loss
 
 
-@pytest.fixture(params=BUILD.values(), ids=BUILD.keys())
+@pytest.fixture(params=list(BUILD.values()), ids=list(BUILD))
 def build(request: pytest.FixtureRequest) -> Callable[[], Criterion]:
     made: Callable[[], Criterion] = request.param
     return made
