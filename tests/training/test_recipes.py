@@ -31,7 +31,8 @@ def test_gcl_on_cifar_has_the_numbers_of_the_paper() -> None:
 
 def test_few_images_get_a_smaller_batch_and_rate_in_proportion() -> None:
     setting = DIGITS.for_images(384)
-    assert (setting.batch_size, setting.lr) == (32, pytest.approx(0.025))
+    assert setting.batch_size == 32
+    assert setting.lr == pytest.approx(0.025)
     assert CIFAR.for_images(12_406) == CIFAR
     assert PHOTOGRAPHS.for_images(900).batch_size == 45
 
