@@ -17,6 +17,7 @@ import pytest
 
 import longtail
 from longtail.cli import cli
+from longtail.deploy.predict import How
 from longtail.errors import LongtailError
 from longtail.exits import MISTAKE, PIPE_CLOSED, STOPPED, answer
 from longtail.training.wishes import Wishes
@@ -57,12 +58,13 @@ def test_the_words_are_frozen() -> None:
 @pytest.mark.parametrize("name", sorted(FROZEN))
 def test_a_command_says_what_its_function_takes(name: str) -> None:
     function: Callable[..., Any] = getattr(longtail, name)
-    taken = set(inspect.signature(function).parameters) - {"wishes", "watcher"}
-    if "wishes" in inspect.signature(function).parameters:
-        taken |= set(get_type_hints(Wishes))
+    taken = set(inspect.signature(function).parameters)
+    for together, named in (("wishes", Wishes), ("how", How)):
+        if together in taken:
+            taken = (taken - {together}) | set(get_type_hints(named))
     said = {parameter.name for parameter in cli.commands[name].params if (name, parameter.name) not in SAID_OTHERWISE}
     assert said <= taken
-    assert taken - said <= {"workers"}  # describe decodes in its own process
+    assert taken - said <= {"watcher", "workers"}  # describe decodes in its own process
 
 
 @pytest.mark.parametrize("name", sorted(FROZEN))
