@@ -2,6 +2,28 @@
 
 Every method is a function counts -> criterion; its docstring is its card. The parts from which they are composed stand
 below them. B samples, C classes, D features.
+
+In a plain PyTorch loop, on 60 samples of one class and 6 of another:
+
+>>> import torch
+>>> from torch.utils.data import DataLoader, TensorDataset
+>>> from longtail import losses, samplers
+>>> from longtail.models.heads import Cosine
+>>> _ = torch.manual_seed(0)
+>>> labels = torch.tensor([0] * 60 + [1] * 6)
+>>> images = torch.randn(66, 8) + labels[:, None]
+>>> head, criterion = Cosine(8, 2), losses.gcl(labels)
+>>> optimizer = torch.optim.SGD(head.parameters(), lr=0.1)
+>>> sampler = samplers.LongTailSampler(labels, samplers.class_balanced(), epochs=5)
+>>> for epoch in range(5):
+...     sampler.set_epoch(epoch)
+...     for features, targets in DataLoader(TensorDataset(images, labels), batch_size=11, sampler=sampler):
+...         optimizer.zero_grad()
+...         loss = criterion(head(features), targets)
+...         loss.backward()
+...         optimizer.step()
+>>> bool((head.logits(images).argmax(dim=1) == labels)[-6:].all())  # the rare class
+True
 """
 
 from longtail.losses.chunked import chunked as chunked
