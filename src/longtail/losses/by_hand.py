@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 SMALLEST = 2**17  # scores for which it pays
-BLOCK = 2**19  # scores in a block: 2 MiB of float32
+BLOCK = 2**19  # scores in a block, for each thread: 2 MiB of float32
 
 Plain = Callable[[Tensor], Tensor]  # scores -> value
 Pull = Callable[[Tensor], Tensor]  # gradient of the value -> gradient of the scores; called once
@@ -40,7 +40,7 @@ def exp_of_negative_(numbers: Tensor) -> Tensor:
 
 def blocks(scores: Tensor) -> Iterator[slice]:
     """Rows of the scores (B, C), as many at a time as stay in a processor's cache."""
-    rows, size = scores.shape[0], max(1, BLOCK // scores.shape[1])
+    rows, size = scores.shape[0], max(1, BLOCK * torch.get_num_threads() // scores.shape[1])
     return (slice(start, start + size) for start in range(0, rows, size))
 
 
