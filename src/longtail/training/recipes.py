@@ -38,7 +38,7 @@ def gcl(counts: ClassCounts, setting: Setting) -> Recipe:
 
     Stage one trains the whole network with the GCL loss (scale 30) on a cosine head, with mixup, every image once an
     epoch. Stage two keeps the backbone and goes on with the classifier, on images sampled by class-based effective
-    numbers (CBEN, equations 13 and 14).
+    numbers (CBEN, equations 13 and 14). How long it is, and whether it mixes, follows from the images.
 
     Where the paper is silent on stage two, its published code speaks: the classifier starts from stage one, learning
     rate 0.002 by half a cosine, scale 20, amplitude 0.5, target margin 0.1, focal factor 1, mixup. (The code samples by
