@@ -55,11 +55,26 @@ def test_finished_runs_are_kept_when_a_later_one_is_interrupted(
     assert not (tmp_path / "other").exists()
 
 
+def test_ones_own_recipe_from_elsewhere_stays_in_the_study(tmp_path: Path) -> None:
+    own = tmp_path / "elsewhere"
+    own.mkdir()
+    (own / "mine.py").write_text("from longtail.training.recipes import ce as plain\n")
+    recipes = ("ce", f"{own / 'mine.py'}:plain")
+    study = longtail.compare(recipes=recipes, epochs=1, out=tmp_path / "study", device="cpu")
+    folders = {path.name for path in study.path.iterdir() if path.is_dir()}
+    assert folders == {"ce-seed0", "plain-seed0"}
+    assert {path.name for path in own.iterdir()} <= {"mine.py", "__pycache__"}
+    assert study.comparison["recipes"] == ["ce", "plain"]
+    for path in study.path.rglob("*.*"):
+        assert str(tmp_path).encode() not in path.read_bytes(), path
+
+
 @pytest.mark.parametrize(
     ("asked", "sentence"),
     [
         ({"recipes": ["gcl"]}, "at least two different recipes"),
         ({"recipes": ["ce", "ce"]}, "at least two different recipes"),
+        ({"recipes": ["gcl", "mine.py:gcl"]}, "at least two different recipes"),
         ({"recipes": ["ce", "gcll"]}, "did you mean gcl"),
         ({"seeds": 0}, "--seeds must be at least 1"),
     ],

@@ -15,7 +15,7 @@ from longtail.errors import LongtailError
 from longtail.metrics import summary
 from longtail.runs import StudyFolder, free_name, new_folder
 from longtail.studies.train import prepare, train_into, without_bad
-from longtail.training.recipes import find_recipe
+from longtail.training.recipes import find_recipe, recipe_name
 from longtail.training.wishes import Wishes
 from longtail.watching import Task, Watcher
 
@@ -74,7 +74,9 @@ def compare(
         except UnreadableImages as found:  # runs on other images than the rest cannot be compared
             images = without_bad(images, found, watcher, wishes)
             rmtree(folder.path, ignore_errors=True)
-    folder.write_comparison({"recipes": list(recipes), "seeds": list(range(seeds)), "rows": rows})
+    folder.write_comparison(
+        {"recipes": [recipe_name(recipe) for recipe in recipes], "seeds": list(range(seeds)), "rows": rows}
+    )
     write_study_page(folder.path)
     if unreadable:
         without_bad(images, unreadable, watcher, wishes)
@@ -109,11 +111,12 @@ def _train_all(
     unreadable = None
     for seed in seeds:
         for recipe in recipes:
-            watcher.say(f"Run {len(rows) + 1} of {len(seeds) * len(recipes)}: {recipe}, seed {seed}")
-            with new_folder(folder.run(recipe, seed).path) as path:
+            name = recipe_name(recipe)
+            watcher.say(f"Run {len(rows) + 1} of {len(seeds) * len(recipes)}: {name}, seed {seed}")
+            with new_folder(folder.run(name, seed).path) as path:
                 trained = train_into(path, images, recipe, seed, watcher, wishes)
             images, unreadable = trained.images, unreadable or trained.unreadable
-            rows.append(_row(trained.run, recipe, seed))
+            rows.append(_row(trained.run, name, seed))
     return rows, unreadable
 
 
@@ -131,7 +134,7 @@ def _row(run: Run, recipe: str, seed: int) -> dict[str, Any]:
 
 
 def _check(recipes: Sequence[str], seeds: int) -> None:
-    if len(recipes) < 2 or len(set(recipes)) < len(recipes):
+    if len(recipes) < 2 or len({recipe_name(recipe) for recipe in recipes}) < len(recipes):
         raise LongtailError(f"Give at least two different recipes to compare, not {', '.join(recipes) or 'none'}.")
     if seeds < 1:
         raise LongtailError(f"--seeds must be at least 1, not {seeds}.")

@@ -18,6 +18,7 @@ from longtail.runs import RunFolder, free_name, new_folder
 from longtail.text import counted
 from longtail.training.log import Turn
 from longtail.training.plan import Plan, make_plan
+from longtail.training.recipes import recipe_name
 from longtail.training.record import record
 from longtail.training.trainer import Trainer
 from longtail.training.wishes import Wishes, check_wishes
@@ -50,7 +51,7 @@ def train(
     watcher = watcher or Watcher()
     images = prepare(data, watcher, wishes)
     while True:
-        folder = Path(out) if out else free_name(Path("runs"), f"{images.name}-{_word(recipe)}-seed{seed}")
+        folder = Path(out) if out else free_name(Path("runs"), f"{images.name}-{recipe_name(recipe)}-seed{seed}")
         try:
             with new_folder(folder) as path:
                 trained = train_into(path, images, recipe, seed, watcher, wishes)
@@ -146,12 +147,3 @@ def _test(trainer: Trainer, classifier: Classifier, plan: Plan, seconds: float) 
     trainer.folder.write_predictions(predictions)
     metrics = evaluate(predictions.logits, predictions.labels, images.counts, images.classes, plan.borders)
     trainer.folder.write_metrics(metrics | {"train_seconds": round(seconds, 1)})
-
-
-def _word(recipe: str) -> str:
-    """A recipe's name as part of a folder's name.
-
-    >>> _word("gcl"), _word("mine/new.py:angular")
-    ('gcl', 'angular')
-    """
-    return recipe.rpartition(":")[2]

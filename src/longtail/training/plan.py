@@ -25,7 +25,7 @@ from longtail.models.backbones import (
 from longtail.models.classifier import Architecture, Classifier
 from longtail.text import counted
 from longtail.training.engine import Engine, choose_engine
-from longtail.training.recipes import find_recipe
+from longtail.training.recipes import find_recipe, recipe_name
 from longtail.training.settings import Setting, setting_for
 from longtail.training.stage import Recipe
 from longtail.training.wishes import Wishes, borders_of
@@ -84,7 +84,7 @@ class Plan:
         ]
 
 
-def make_plan(images: ImageSet, recipe_name: str, seed: int, wishes: Wishes) -> Plan:
+def make_plan(images: ImageSet, recipe: str, seed: int, wishes: Wishes) -> Plan:
     """Choose what the wishes leave open.
 
     Raises:
@@ -102,8 +102,8 @@ def make_plan(images: ImageSet, recipe_name: str, seed: int, wishes: Wishes) -> 
     height, width = preprocessing.size
     return Plan(
         images=images,
-        recipe_name=recipe_name,
-        recipe=find_recipe(recipe_name)(images.counts, setting),
+        recipe_name=recipe_name(recipe),
+        recipe=find_recipe(recipe)(images.counts, setting),
         setting=setting,
         backbone=backbone,
         weights=str(weights),

@@ -33,7 +33,7 @@ def configuration(plan: Plan, classifier: Classifier) -> dict[str, Any]:
     before = images.counts_before_split
     return {
         "longtail": version("longtail"),
-        "recipe": plan.recipe_name if ":" not in plan.recipe_name else Path(plan.recipe_name).name,
+        "recipe": plan.recipe_name,
         "seed": plan.seed,
         "device": plan.engine.device.type,
         "precision": plan.engine.precision_name,
