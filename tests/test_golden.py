@@ -17,12 +17,6 @@ from golden_cases.case import Case, read
 FOLDER = Path(os.environ.get("LONGTAIL_GOLDEN", Path(__file__).parent / "golden"))
 CASES = [case for path in sorted(FOLDER.glob("*.json")) for case in read(path)]
 
-NOT_YET = {  # (file, start of the case's id): what it waits for
-    ("bbn", ""): "the head of two branches",
-    ("classifier_rebalancing", "tau_norm"): "tau-normalisation of a trained head",
-    ("classifier_rebalancing", "ncm"): "the nearest-class-mean classifier",
-}
-
 
 def test_there_are_cases() -> None:
     assert CASES, f"{FOLDER} has no golden file"
@@ -30,8 +24,5 @@ def test_there_are_cases() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.file}-{case.id}")
 def test_golden(case: Case) -> None:
-    for (file, start), reason in NOT_YET.items():
-        if case.file == file and case.id.startswith(start):
-            pytest.skip(f"not yet: {reason}, of the second stage")
     assert case.file in RUNNERS, f"{case.file} is a golden file that these tests do not know"
     RUNNERS[case.file](case)

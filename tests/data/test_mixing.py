@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from longtail.counts import ClassCounts
-from longtail.data.mixing import Mixing, average, cutmix, manifold_mixup, mixup, paste, remix
+from longtail.data.mixing import Mixing, average, cumulative, cutmix, manifold_mixup, mixup, paste, remix
 from longtail.draws import Key
 from longtail.errors import LongtailError
 from longtail.moment import Mixed
@@ -183,5 +183,44 @@ def test_numbers_out_of_range_are_refused(make: object) -> None:
         make()  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(("epochs", "over"), [(200, 200), (90, 100), (180, 200), (7, 7)])
+def test_cumulative_learning_goes_from_the_one_branch_to_the_other(epochs: int, over: int) -> None:
+    rule, features = cumulative(epochs), torch.rand(3, 8, dtype=torch.float64)
+    targets = torch.tensor([1, 2, 3, 6, 5, 4])
+    shares = []
+    for epoch in range(epochs):
+        mixed, (first, second, share) = rule.mix(features, targets, Key(epoch), epoch)
+        shares.append(share.item())
+        for row in range(3):
+            for column in range(8):
+                weight = 2 * share if column < 4 else 2 - 2 * share
+                assert mixed[row, column] == pytest.approx(float(weight * features[row, column]), rel=1e-12)
+        assert (first.tolist(), second.tolist()) == ([1, 2, 3], [6, 5, 4])
+    assert shares == pytest.approx([1 - (epoch / over) ** 2 for epoch in range(epochs)], rel=1e-12)
+    assert {rule.place(Key(step)) for step in range(9)} == {"features"}
+
+
+def test_each_branch_gets_its_share_of_the_gradient() -> None:
+    features = torch.randn(3, 4, dtype=torch.bfloat16, requires_grad=True)
+    mixed, targets = cumulative(4).mix(features, torch.zeros(6, dtype=torch.long), Key(0), epoch=2)
+    mixed.sum().backward()
+    assert mixed.dtype == torch.bfloat16
+    assert targets.share.dtype == torch.float32
+    assert features.grad is not None
+    assert features.grad[0].tolist() == [1.5, 1.5, 0.5, 0.5]
+
+
+def test_cumulative_learning_refuses_what_is_not_of_two_branches() -> None:
+    labels = torch.zeros(6, dtype=torch.long)
+    for features, targets in ((torch.rand(3, 5), labels), (torch.rand(3, 4), labels[:3]), (images()[:3], labels)):
+        with pytest.raises(LongtailError, match=r"takes features \(B, 2D\) of two branches and 2B targets"):
+            cumulative(5).mix(features, targets, Key(0))
+    with pytest.raises(LongtailError, match="of 5 epochs has no epoch 5, counted from 0"):
+        cumulative(5).mix(torch.rand(3, 4), labels, Key(0), epoch=5)
+    with pytest.raises(LongtailError, match="at least 1 epoch, not 0"):
+        cumulative(0)
+
+
 def test_repr_tells_the_numbers() -> None:
+    assert repr(cumulative(200)) == "cumulative(epochs=200)"
     assert repr(remix(COUNTS, cutmix(0.5))) == "remix(cutmix(alpha=0.5, probability=1), kappa=3, tau=0.5)"

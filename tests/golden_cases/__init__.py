@@ -19,6 +19,7 @@ from golden_cases.case import Case
 RUNNERS: dict[str, Callable[[Case], None]] = {
     "ala": cosines.ala,
     "balanced_softmax_logit_adjustment": logits.logit_adjustment,
+    "bbn": experts.bbn,
     "class_balanced": reweighting.class_balanced,
     "class_counts": vectors.class_counts,
     "class_weights_and_margins": vectors.class_weights_and_margins,

@@ -63,12 +63,13 @@ def cosine(weight: Tensor) -> Cosine:
     return head
 
 
-def linear(case: Case) -> Linear:
-    """A linear head with the case's weight (C, D) and bias."""
-    weight = case.input("weight_CxD").detach()
+def linear(case: Case, name: str = "weight_CxD") -> Linear:
+    """A linear head with the case's weight (C, D) and, if it has one, its bias."""
+    weight = case.input(name).detach()
     classes, features = weight.shape
     head = Linear(features, classes).to(weight.dtype)
     head.start_from(weight)
-    with torch.no_grad():
-        head.bias.copy_(case.input("bias"))
+    if "bias" in case.raw["inputs"]:
+        with torch.no_grad():
+            head.bias.copy_(case.input("bias"))
     return head

@@ -7,12 +7,19 @@ from torch import Tensor
 
 from golden_cases.case import Case
 from golden_cases.heads import linear
-from longtail.models.heads import CausalNorm, DisAlign, LearnableWeightScaling
+from longtail.models.heads import CausalNorm, DisAlign, LearnableWeightScaling, NearestMean, TauNormalised
 from longtail.priors import logit_shift
 
 
 def classifier_rebalancing(case: Case) -> None:
-    kinds = {"lws": lws, "disalign": disalign, "causal_norm": causal_norm, "causal_embed": common_direction}
+    kinds = {
+        "lws": lws,
+        "tau_norm": tau_norm,
+        "ncm": nearest_mean,
+        "disalign": disalign,
+        "causal_norm": causal_norm,
+        "causal_embed": common_direction,
+    }
     (check,) = (check for kind, check in kinds.items() if case.id.startswith(kind))
     check(case)
 
@@ -32,6 +39,30 @@ def posthoc_logit_adjustment(case: Case) -> None:
 def lws(case: Case) -> None:
     head = LearnableWeightScaling(linear(case))
     check_head(case, head, {"scales": head.scales})
+
+
+def tau_norm(case: Case) -> None:
+    base = linear(case)
+    with torch.no_grad():
+        base.bias.fill_(1.0)  # which the published script drops
+    head = TauNormalised(base, case.params["tau"])
+    case.agree(head.anchors(), case.expected["weight"])
+    case.agree(head.logits(case.input("feature")), case.expected["logits"])
+
+
+def nearest_mean(case: Case) -> None:
+    params, inputs = case.params, case.raw["inputs"]
+    features, labels = case.input("train_feature").detach(), torch.tensor(inputs["train_label"])
+    head = NearestMean.of(features, labels, int(labels.max()) + 1, params["feat_type"], params["dist_type"])
+    case.agree(head.means, case.expected["centroids"])
+    if params["feat_type"] == "cl2n":
+        case.agree(head.centre, case.expected["feature_mean"])
+    query = case.input("query").detach()
+    logits = head.logits(query)
+    assert logits.argmax(1).tolist() == case.expected["prediction"]
+    if params["dist_type"] == "l2":  # the code has the whole of -|q - m|^2, the head leaves out |q|^2
+        logits = logits - head.queries(query).square().sum(1, keepdim=True)
+    case.agree(logits, case.expected["logits"])
 
 
 def disalign(case: Case) -> None:

@@ -8,7 +8,14 @@ import torch
 from safetensors.torch import save_file
 
 from longtail.errors import LongtailError
-from longtail.models.backbones import build_backbone, load_file, load_pretrained
+from longtail.models.backbones import (
+    build_backbone,
+    check_backbone,
+    data_config,
+    feature_size,
+    load_file,
+    load_pretrained,
+)
 from longtail.models.classifier import Architecture
 
 
@@ -52,5 +59,30 @@ def test_a_file_that_is_not_safetensors_is_named(tmp_path: Path) -> None:
 
 
 def test_a_network_without_published_weights_says_so() -> None:
-    with pytest.raises(LongtailError, match=r"no published weights; use --weights none"):
+    with pytest.raises(LongtailError, match=r"no weights published as safetensors; use --weights none"):
         load_pretrained("resnet32", build_backbone("resnet32"))
+
+
+def test_torchvisions_networks_are_backbones_too(tmp_path: Path) -> None:
+    import torchvision
+
+    torch.manual_seed(1)
+    whole: Any = torchvision.models.resnet18(num_classes=7)
+    save_file(whole.state_dict(), tmp_path / "whole.safetensors")
+    check_backbone("torchvision/resnet18")
+    backbone = build_backbone("torchvision/resnet18")
+    load_file(backbone, tmp_path / "whole.safetensors")
+    whole.fc = torch.nn.Identity()
+    images = torch.randn(2, 3, 64, 64)
+    assert torch.equal(backbone.eval()(images), whole.eval()(images))
+    config = data_config(backbone)
+    assert (config["input_size"], config["crop_pct"], config["interpolation"]) == ((3, 224, 224), 0.875, "bilinear")
+    assert config["mean"] == (0.485, 0.456, 0.406)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_100", "test_vit", "test_resnet", "torchvision/vgg11"])
+def test_the_feature_size_is_that_of_the_features(name: str) -> None:
+    backbone = build_backbone(name).eval()
+    side = data_config(backbone)["input_size"][-1]
+    with torch.no_grad():
+        assert backbone(torch.zeros(1, 3, side, side)).shape == (1, feature_size(backbone))

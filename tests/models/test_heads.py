@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 import torch
@@ -12,11 +13,26 @@ from torch.nn import functional as F
 
 from longtail.errors import LongtailError
 from longtail.models.calibrated_heads import DisAlignForm
-from longtail.models.heads import CausalNorm, Cosine, DisAlign, Head, LearnableWeightScaling, Linear, build
+from longtail.models.heads import (
+    AnchoredHead,
+    CausalNorm,
+    Cosine,
+    DisAlign,
+    Experts,
+    Head,
+    LearnableWeightScaling,
+    Linear,
+    NearestMean,
+    Shifted,
+    TauNormalised,
+    build,
+)
+from longtail.models.nearest_mean import Distance, Transform
 
 B, D, C = 5, 12, 7
+AnyHead = TypeVar("AnyHead", bound=Head)
 
-HEADS: dict[str, Callable[[], Head]] = {
+ANCHORED: dict[str, Callable[[], AnchoredHead]] = {
     "linear": lambda: Linear(D, C),
     "cosine": lambda: Cosine(D, C, scale=16.0),
     "causal norm": lambda: CausalNorm(D, C, parts=3, alpha=1.0),
@@ -26,7 +42,30 @@ HEADS: dict[str, Callable[[], Head]] = {
     "aligned linear": lambda: DisAlign(Linear(D, C)),
     "aligned cosine, as in code": lambda: DisAlign(Cosine(D, C), "code"),
     "aligned causal norm": lambda: DisAlign(CausalNorm(D, C)),
+    "aligned, then scaled": lambda: LearnableWeightScaling(DisAlign(Cosine(D, C), "code")),
+    "scaled, then aligned": lambda: DisAlign(LearnableWeightScaling(CausalNorm(D, C))),
+    "tau-normalised linear": lambda: TauNormalised(Linear(D, C), tau=0.7),
+    "tau-normalised linear with its bias": lambda: TauNormalised(Linear(D, C), tau=1.5, keep_bias=True),
+    "tau-normalised cosine": lambda: TauNormalised(Cosine(D, C), tau=0.7),
+    "scaled tau-normalised": lambda: LearnableWeightScaling(TauNormalised(Linear(D, C), tau=1.0)),
+    "nearest mean": lambda: nearest("cl2n", "l2"),
+    "nearest mean by cosine": lambda: nearest("un", "cos"),
 }
+HEADS: dict[str, Callable[[], Head]] = {
+    **ANCHORED,
+    "experts": lambda: Experts([Cosine(D, C) for _ in range(3)]),
+    "experts of causal norm": lambda: Experts([CausalNorm(D, C) for _ in range(2)]),
+    "experts, each scaled": lambda: Experts([LearnableWeightScaling(Linear(D, C)) for _ in range(3)]),
+    "shifted linear": lambda: Shifted(Linear(D, C), range(C)),
+    "shifted causal norm": lambda: Shifted(CausalNorm(D, C), range(C)),
+    "shifted experts": lambda: Shifted(Experts([DisAlign(Cosine(D, C)) for _ in range(2)]), range(C)),
+    "experts, each shifted": lambda: Experts([Shifted(Cosine(D, C)) for _ in range(2)]),
+}
+
+
+def nearest(transform: Transform, distance: Distance) -> NearestMean:
+    """Of random features with known means."""
+    return NearestMean.of(features(40), torch.arange(40) % C, C, transform, distance)
 
 
 @pytest.fixture(autouse=True)
@@ -37,12 +76,24 @@ def _seed() -> None:
 @pytest.fixture(params=list(HEADS.values()), ids=list(HEADS))
 def head(request: pytest.FixtureRequest) -> Head:
     """One of every kind, its numbers away from where they begin, its common direction known."""
-    made: Head = request.param().double()
+    make: Callable[[], Head] = request.param
+    return moved(make())
+
+
+@pytest.fixture(params=list(ANCHORED.values()), ids=list(ANCHORED))
+def anchored(request: pytest.FixtureRequest) -> AnchoredHead:
+    """The same, of those with anchors."""
+    make: Callable[[], AnchoredHead] = request.param
+    return moved(make())
+
+
+def moved(head: AnyHead) -> AnyHead:
+    head = head.double()
     with torch.no_grad():
-        for parameter in made.parameters():
+        for parameter in head.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
-    made.observe(features())
-    return made
+    head.observe(features())
+    return head
 
 
 def features(rows: int = B) -> Tensor:
@@ -131,11 +182,11 @@ def test_disalign_in_the_papers_form_begins_at_the_base() -> None:
     torch.testing.assert_close(DisAlign(base)(f), base(f))
 
 
-def test_scores_are_inner_products(head: Head) -> None:
+def test_scores_are_inner_products(anchored: AnchoredHead) -> None:
     f = features()
-    scores = head.queries(f) @ head.anchors().T
-    offsets = head.offsets()
-    torch.testing.assert_close(head(f), scores if offsets is None else scores + offsets)
+    scores = anchored.queries(f) @ anchored.anchors().T
+    offsets = anchored.offsets()
+    torch.testing.assert_close(anchored(f), scores if offsets is None else scores + offsets)
 
 
 def test_a_description_makes_the_head_again(head: Head) -> None:
@@ -157,9 +208,11 @@ def test_a_zero_feature_has_finite_scores_and_gradients(head: Head, dtype: torch
         assert scores.dtype == torch.promote_types(dtype, torch.float32)
         assert scores.isfinite().all()
         scores.square().sum().backward()
-    for tensor in (f, *head.parameters()):
-        assert tensor.grad is not None
-        assert tensor.grad.isfinite().all()
+    dropped = {"base.bias", "base.base.bias"} if "keep_bias=False" in repr(head) else set()
+    for name, tensor in (("features", f), *head.named_parameters()):
+        if name not in dropped:
+            assert tensor.grad is not None, name
+            assert tensor.grad.isfinite().all(), name
 
 
 @pytest.mark.parametrize("make", [Linear, Cosine, CausalNorm])
@@ -182,10 +235,13 @@ def test_heads_compile_without_a_break_and_differentiate_as_functions(head: Head
         scores: Tensor = torch.func.functional_call(head, parameters, (f,))
         return scores.square().sum()
 
+    if not parameters:
+        return
     gradients = torch.func.grad(total)(parameters)
     torch.autograd.backward(total(parameters))
     for name, parameter in parameters.items():
-        torch.testing.assert_close(gradients[name], parameter.grad)
+        expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        torch.testing.assert_close(gradients[name], expected)
 
 
 @pytest.mark.parametrize("make", [Linear, Cosine, CausalNorm])
@@ -211,9 +267,15 @@ def test_the_same_generator_gives_the_same_weights(make: type[Linear | Cosine | 
     [
         ({"kind": "cosinus"}, "Unknown head 'cosinus'; did you mean cosine?"),
         ({}, "Unknown head 'None'"),
-        ({"kind": "linear", "scale": 3.0}, "does not fit a linear head"),
-        ({"kind": "disalign"}, "does not fit a disalign head: 'base'"),
+        ({"kind": "linear", "scale": 3.0}, "does not fit a head of kind linear"),
+        ({"kind": "disalign"}, "does not fit a head of kind disalign: 'base'"),
         ({"kind": "disalign", "base": {"kind": "linear"}, "form": "cod"}, "Unknown form of DisAlign 'cod'"),
+        ({"kind": "experts", "experts": 0, "base": {"kind": "linear"}}, "Experts are at least one head"),
+        ({"kind": "experts", "base": {"kind": "linear"}}, "does not fit a head of kind experts: 'experts'"),
+        ({"kind": "tau_normalised", "tau": -1, "base": {"kind": "linear"}}, "tau must be 0 or above, not -1"),
+        ({"kind": "tau_normalised", "tau": 1, "base": {"kind": "causal_norm"}}, "not of a head of kind causal_norm"),
+        ({"kind": "nearest_mean", "transform": "l2"}, "Unknown transform of features 'l2'; did you mean l2n"),
+        ({"kind": "nearest_mean", "distance": "cosine"}, "Unknown distance 'cosine'; did you mean cos"),
     ],
 )
 def test_a_description_that_fits_nothing_is_said_so(description: dict[str, object], sentence: str) -> None:

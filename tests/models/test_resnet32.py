@@ -4,6 +4,8 @@ import torch
 
 from longtail.models.resnet32 import BasicBlock, ResNet32
 
+NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
 
 def test_it_is_the_network_of_the_literature() -> None:
     network = ResNet32()
@@ -28,3 +30,9 @@ def test_the_shortcut_has_no_parameters_and_pads_with_zeros() -> None:
     out = block.eval()(maps)
     torch.testing.assert_close(out[:, 8:24], maps[:, :, ::2, ::2])
     assert out[:, :8].abs().max() == out[:, 24:].abs().max() == 0
+
+
+def test_names_of_saved_weights_stay() -> None:
+    layers = ["conv1.weight", "conv2.weight", *(f"{norm}.{name}" for norm in ("norm1", "norm2") for name in NORM)]
+    blocks = {f"groups.{group}.{block}.{name}" for group in range(3) for block in range(5) for name in layers}
+    assert set(ResNet32().state_dict()) == blocks | {"stem.0.weight"} | {f"stem.1.{name}" for name in NORM}

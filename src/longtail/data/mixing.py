@@ -1,10 +1,11 @@
-"""Mixing the samples of a batch in pairs: mixup, CutMix, manifold mixup, remix.
+"""Mixing the samples of a batch in pairs: mixup, CutMix, manifold mixup, remix, and BBN's cumulative learning.
 
 Targets stay hard: a mixed sample has two labels and a share (`longtail.moment.Mixed`), never a soft vector.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -28,8 +29,27 @@ LabelShare = Callable[[Tensor, Tensor, Tensor], Tensor]
 """First labels (B,), second labels (B,), share of the first samples -> share of the first labels (B,)."""
 
 
+class Mixing(ABC):
+    """How the samples of a batch become mixed samples with two labels each."""
+
+    @abstractmethod
+    def place(self, key: Key) -> Place:
+        """What to give to `mix` for the batch of this key."""
+
+    @abstractmethod
+    def mix(self, samples: Tensor, targets: Tensor, key: Key, epoch: int = 0) -> tuple[Tensor, Mixed]:
+        """Mixed samples and their two labels.
+
+        Args:
+            samples: images (B, ..., H, W) or features (B, D), floating point; they are not changed.
+            targets: class indices, (B,).
+            key: of the batch; the same key gives the same share and partners.
+            epoch: counted from 0, for mixing that changes over time.
+        """
+
+
 @dataclass(frozen=True, repr=False)
-class Mixing:
+class RandomPairs(Mixing):
     """Every sample of a batch is mixed with one other; share and partners are drawn once a batch.
 
     Args:
@@ -59,17 +79,11 @@ class Mixing:
         return self.name
 
     def place(self, key: Key) -> Place:
-        """What to give to `mix` for the batch of this key."""
+        """One of the places, drawn by the key."""
         return self.places[int(key.at("place").generator().integers(len(self.places)))]
 
-    def mix(self, samples: Tensor, targets: Tensor, key: Key) -> tuple[Tensor, Mixed]:
-        """Mixed samples and their two labels.
-
-        Args:
-            samples: images (B, ..., H, W) or features (B, D), floating point; they are not changed.
-            targets: class indices, (B,).
-            key: of the batch; the same key gives the same share and partners.
-        """
+    def mix(self, samples: Tensor, targets: Tensor, key: Key, epoch: int = 0) -> tuple[Tensor, Mixed]:
+        """Samples mixed with their partners, in every epoch alike."""
         generator = key.at("mixing").generator()
         share = generator.beta(self.alpha, self.alpha) if generator.random() < self.probability else 1.0
         partners = torch.from_numpy(generator.permutation(len(samples))).to(samples.device)
@@ -82,7 +96,45 @@ class Mixing:
         return mixed, Mixed(targets, second, of_first)
 
 
-def mixup(alpha: float = 1.0) -> Mixing:
+@dataclass(frozen=True, repr=False)
+class Cumulative(Mixing):
+    """The features of two branches, weighed by how far training has come; see `cumulative`."""
+
+    epochs: int
+
+    def __repr__(self) -> str:
+        return f"cumulative(epochs={self.epochs})"
+
+    def place(self, key: Key) -> Place:
+        """The features, always."""
+        return "features"
+
+    def mix(self, samples: Tensor, targets: Tensor, key: Key, epoch: int = 0) -> tuple[Tensor, Mixed]:
+        """Features (B, 2D) of two branches and the targets (2B,) of both samplings, weighed for the epoch.
+
+        Raises:
+            LongtailError: there are not twice as many targets as features, or training should be over.
+        """
+        if not 0 <= epoch < self.epochs:
+            raise LongtailError(f"Cumulative learning of {self.epochs} epochs has no epoch {epoch}, counted from 0.")
+        rows = len(samples)
+        if samples.dim() != 2 or samples.shape[1] % 2 or len(targets) != 2 * rows:
+            raise LongtailError(
+                "Cumulative learning takes features (B, 2D) of two branches and 2B targets, not "
+                f"{tuple(samples.shape)} and {len(targets)}; use it with a bilateral network and two samplings."
+            )
+        dtype = torch.promote_types(samples.dtype, torch.float32)
+        share = torch.tensor(1 - (epoch / self._divisor) ** 2, dtype=dtype, device=samples.device)
+        first, second = samples.chunk(2, dim=1)
+        mixed = torch.cat([2 * share * first, 2 * (1 - share) * second], dim=1)
+        return mixed, Mixed(targets[:rows], targets[rows:], share)
+
+    @property
+    def _divisor(self) -> int:
+        return 100 * (self.epochs // 100 + 1) if self.epochs in (90, 180) else self.epochs
+
+
+def mixup(alpha: float = 1.0) -> RandomPairs:
     """Averages, lam x_1 + (1 - lam) x_2 with lam ~ Beta(alpha, alpha) (Zhang et al., ICLR 2018).
 
     Args:
@@ -92,10 +144,10 @@ def mixup(alpha: float = 1.0) -> Mixing:
     >>> images.shape, targets.share.shape
     (torch.Size([4, 3, 8, 8]), torch.Size([]))
     """
-    return Mixing(f"mixup(alpha={alpha:g})", alpha, average)
+    return RandomPairs(f"mixup(alpha={alpha:g})", alpha, average)
 
 
-def cutmix(alpha: float = 1.0, probability: float = 1.0) -> Mixing:
+def cutmix(alpha: float = 1.0, probability: float = 1.0) -> RandomPairs:
     """A box of the second image is pasted into the first (Yun et al., ICCV 2019, equations 1 and 2).
 
     The box covers 1 - lam of the area, lam ~ Beta(alpha, alpha), around a centre anywhere. What lies outside
@@ -106,19 +158,21 @@ def cutmix(alpha: float = 1.0, probability: float = 1.0) -> Mixing:
         probability: that a batch is mixed; in the paper 0.5 on CIFAR, 1 on ImageNet.
     """
     name = f"cutmix(alpha={alpha:g}, probability={probability:g})"
-    return Mixing(name, alpha, paste, probability=probability)
+    return RandomPairs(name, alpha, paste, probability=probability)
 
 
-def manifold_mixup(alpha: float = 2.0) -> Mixing:
+def manifold_mixup(alpha: float = 2.0) -> RandomPairs:
     """Mixup of the images, or of the features that enter the head, as drawn (Verma et al., ICML 2019).
 
     The paper also draws among the network's first blocks; here any backbone will do, and its two ends are
     what there is to choose from.
     """
-    return Mixing(f"manifold_mixup(alpha={alpha:g})", alpha, average, places=("images", "features"))
+    return RandomPairs(f"manifold_mixup(alpha={alpha:g})", alpha, average, places=("images", "features"))
 
 
-def remix(counts: ClassCounts, mixing: Mixing | None = None, *, kappa: float = 3.0, tau: float = 0.5) -> Mixing:
+def remix(
+    counts: ClassCounts, mixing: RandomPairs | None = None, *, kappa: float = 3.0, tau: float = 0.5
+) -> RandomPairs:
     """Any mixing, with the label in favour of the rarer class (Chou et al., ECCV 2020 workshops).
 
     The share of the first label is 0 where n_1 >= kappa n_2 and lam < tau, 1 where n_2 >= kappa n_1 and
@@ -140,6 +194,26 @@ def remix(counts: ClassCounts, mixing: Mixing | None = None, *, kappa: float = 3
         return share.expand(len(first)).masked_fill(first_gives_way, 0).masked_fill(second_gives_way, 1)
 
     return replace(mixing, name=f"remix({mixing}, kappa={kappa:g}, tau={tau:g})", label_share=label_share)
+
+
+def cumulative(epochs: int) -> Cumulative:
+    """Cumulative learning of two branches: common classes first, then rare ones (BBN; Zhou et al., CVPR 2020).
+
+        features [2 l f_c, 2 (1 - l) f_r], targets y_c with share l and y_r with the rest;    l = 1 - (t / T)^2
+
+    f_c and f_r are the features of the two branches of a bilateral network (`longtail.models.branches`), y_c and y_r
+    the labels of the two samplings behind them, t the epoch counted from 0.
+
+    Args:
+        epochs: of the training, T; the published code puts 100 and 200 for trainings of 90 and 180 epochs.
+
+    >>> features, targets = cumulative(epochs=2).mix(torch.ones(1, 2), torch.tensor([3, 7]), Key.of_seed(0), epoch=1)
+    >>> features.tolist(), targets.share.item()
+    ([[1.5, 0.5]], 0.75)
+    """
+    if epochs < 1:
+        raise LongtailError(f"Cumulative learning takes at least 1 epoch, not {epochs}.")
+    return Cumulative(epochs)
 
 
 def average(

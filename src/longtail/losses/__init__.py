@@ -67,5 +67,6 @@ from longtail.losses.methods.reweighting import (
 from longtail.losses.objective import ClassWeights as ClassWeights, Objective as Objective
 from longtail.losses.plus import Plus as Plus
 from longtail.losses.rotation import Rotate as Rotate
+from longtail.losses.scaled import Scaled as Scaled
 from longtail.losses.steps import Scale as Scale, Stretch as Stretch, Subtract as Subtract
 from longtail.losses.where import Everywhere as Everywhere, OffTarget as OffTarget, OnRow as OnRow, OnTarget as OnTarget

@@ -62,7 +62,10 @@ class Criterion(Part, ABC):
         self._running = tuple(part for part in inside if isinstance(part, Running))
         self._draws_noise = any(isinstance(part, Factor) and part.draws for part in inside)
         self._features_learn = any(isinstance(part, InverseFeatureNorm) for part in inside)
-        self._takes_cosines = any(isinstance(part, Scale | Rotate) for part in inside)
+        self.takes_cosines = any(isinstance(part, Scale | Rotate) for part in inside)
+        """Whether the scores must be cosines, since the loss has a scale of its own."""
+        self.score_scale = next((part.scale for part in inside if isinstance(part, Scale)), 1.0)
+        """What makes logits of the scores: the loss's own scale, 1 of a loss that takes logits."""
         classes = (part.classes for part in inside if isinstance(part, PerClass | OftenerSeen))
         self._classes = next((number for number in classes if number is not None), None)
         self._values_checked = False
@@ -150,7 +153,7 @@ class Criterion(Part, ABC):
             if lowest < 0 or highest >= classes:
                 wrong = lowest if lowest < 0 else highest
                 raise LongtailError(f"Target {wrong} is no class: there are {classes}, from 0 to {classes - 1}.")
-        if self._takes_cosines and (largest := float(scores.detach().abs().max())) > 1.01:
+        if self.takes_cosines and (largest := float(scores.detach().abs().max())) > 1.01:
             raise LongtailError(
                 f"This loss has a scale of its own and takes cosines, from -1 to 1, but a score is {largest:.4g}: "
                 "use a cosine head, and leave the head's scale to inference."

@@ -1,4 +1,4 @@
-"""Backbones: images (B, 3, H, W) to features (B, D). The CIFAR ResNet-32, or any model of timm by its name."""
+"""Backbones: images (B, 3, H, W) to features (B, D). CIFAR's ResNet-32, or a network of timm or torchvision by name."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from longtail.errors import LongtailError
 from longtail.models.resnet32 import ResNet32
 
 RESNET32 = "resnet32"
+TORCHVISION = "torchvision/"
 
 
 def build_backbone(name: str, image_size: int | None = None) -> nn.Module:
-    """An untrained backbone with `num_features`.
+    """An untrained backbone.
 
     Args:
-        name: `resnet32` (CIFAR's), or a name of timm such as `resnet50` or `vit_small_patch16_224.augreg_in21k`.
+        name: `resnet32` (CIFAR's), a name of timm such as `resnet50` or `vit_small_patch16_224.augreg_in21k`, or
+            `torchvision/resnet50`.
         image_size: pixels a side, for the networks that are built for one size.
 
     Raises:
@@ -27,6 +29,10 @@ def build_backbone(name: str, image_size: int | None = None) -> nn.Module:
     if name == RESNET32:
         return ResNet32()
     check_backbone(name)
+    if name.startswith(TORCHVISION):
+        from longtail.models import torchvision_networks
+
+        return torchvision_networks.build(name.removeprefix(TORCHVISION), image_size)
     import timm
 
     sized: dict[str, Any] = {} if image_size is None else {"img_size": image_size}
@@ -37,9 +43,12 @@ def build_backbone(name: str, image_size: int | None = None) -> nn.Module:
 
 
 def feature_size(backbone: nn.Module) -> int:
-    """D, the length of a backbone's features."""
-    size = backbone.num_features
-    assert isinstance(size, int)  # noqa: S101  (a network of timm, or ours)
+    """D, the length of a backbone's features.
+
+    Some networks of timm have a layer between their last maps, of `num_features`, and the features.
+    """
+    size = getattr(backbone, "head_hidden_size", None) or backbone.num_features
+    assert isinstance(size, int)  # noqa: S101  (a network of timm or torchvision, or ours)
     return size
 
 
@@ -49,13 +58,19 @@ def check_backbone(name: str) -> None:
 
     if name == RESNET32 or timm.is_model(name):
         return
-    near = difflib.get_close_matches(name, [RESNET32, *timm.list_models()], n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"use {RESNET32} or a name of timm."
+    from longtail.models import torchvision_networks
+
+    others = [TORCHVISION + other for other in torchvision_networks.names()]
+    if name in others:
+        return
+    near = difflib.get_close_matches(name, [RESNET32, *timm.list_models(), *others], n=3)
+    way_out = f"use {RESNET32}, a name of timm, or {TORCHVISION}NAME with one of torchvision's linear classifiers."
+    hint = f"did you mean {' or '.join(near)}?" if near else way_out
     raise LongtailError(f"Unknown backbone {name!r}; {hint}")
 
 
 def data_config(backbone: nn.Module) -> dict[str, Any]:
-    """Size, mean, standard deviation and resizing that a timm backbone was trained with."""
+    """Size, mean, standard deviation and resizing that a backbone of timm or torchvision was published with."""
     from timm.data import resolve_model_data_config
 
     config: dict[str, Any] = resolve_model_data_config(backbone)
@@ -74,7 +89,7 @@ def load_pretrained(name: str, backbone: nn.Module) -> None:
     way_out = "use --weights none to start from scratch, or --weights FILE.safetensors"
     source = getattr(backbone, "pretrained_cfg", {}).get("hf_hub_id")
     if not source:
-        raise LongtailError(f"Backbone {name!r} has no published weights; {way_out}.")
+        raise LongtailError(f"Backbone {name!r} has no weights published as safetensors; {way_out}.")
     logging.set_verbosity_error()
     disable_progress_bars()
     try:
@@ -125,6 +140,11 @@ def load_tensors(backbone: nn.Module, tensors: dict[str, Tensor], source: str) -
 
 
 def _classifier_prefixes(backbone: nn.Module) -> tuple[str, ...]:
-    """How the names of a timm network's classifier begin."""
-    names = getattr(backbone, "pretrained_cfg", {}).get("classifier", "fc")
+    """How the names of the tensors of a network's classifier begin."""
+    return tuple(f"{name}." for name in classifier_names(backbone))
+
+
+def classifier_names(backbone: nn.Module) -> tuple[str, ...]:
+    """What the classifier is called that belongs on top of this backbone; several names, for ours, are choices."""
+    names = getattr(backbone, "pretrained_cfg", {}).get("classifier", ("fc", "linear", "head", "classifier"))
     return (names,) if isinstance(names, str) else tuple(names)

@@ -8,18 +8,21 @@ import torch
 from torch import Tensor, nn
 
 from longtail.errors import unknown
-from longtail.models.head import Head, at_least_float32
+from longtail.models.head import AnchoredHead, Head, anchored, at_least_float32
 
 DisAlignForm = Literal["paper", "code"]
 
 
-class LearnableWeightScaling(Head):
+class LearnableWeightScaling(AnchoredHead):
     """Scores s_j z_j of the base's scores z, its offsets scaled too (LWS; Kang et al., ICLR 2020, section 4).
 
     s begins at 1. The stage freezes the base; nothing here does.
 
     Args:
         base: the trained head.
+
+    Raises:
+        LongtailError: the base has no anchors.
 
     >>> from longtail.models.heads import Linear
     >>> LearnableWeightScaling(Linear(64, 10)).scales.shape
@@ -30,8 +33,8 @@ class LearnableWeightScaling(Head):
 
     def __init__(self, base: Head) -> None:
         super().__init__(base.features, base.classes)
-        self.base = base
-        self.inference_scale = base.inference_scale
+        self.base = anchored(base, self.kind)
+        self.inference_scale = self.base.inference_scale
         self.scales = nn.Parameter(torch.ones(base.classes))
 
     def queries(self, features: Tensor) -> Tensor:
@@ -60,13 +63,13 @@ class LearnableWeightScaling(Head):
         return {"kind": self.kind, "base": self.base.description()}
 
 
-class DisAlign(Head):
+class DisAlign(AnchoredHead):
     """Scores moved by a learnt line per class, as far as a learnt confidence says (Zhang et al., CVPR 2021).
 
         paper: scores_j = c (a_j z_j + b_j) + (1 - c) z_j
         code:  scores_j = (1 + c a_j) z_j + c b_j
 
-    z_j = q . w_j + o_j are the base's scores, and c = sigmoid(v . f + u) is one number per sample. Both forms
+    z_j = q . w_j + o_j are the base's logits, and c = sigmoid(v . f + u) is one number per sample. Both forms
     are one family, a_paper = 1 + a_code, with different beginnings: a is 1 in both, so that the paper's form
     begins at z, the published code's at (1 + c) z. b and u begin at 0, v at 0.1. With r_j = a_j - 1 (paper)
     or a_j (code):
@@ -80,7 +83,7 @@ class DisAlign(Head):
         form: "paper" or "code".
 
     Raises:
-        LongtailError: there is no such form.
+        LongtailError: there is no such form, or the base has no anchors.
     """
 
     kind = "disalign"
@@ -89,9 +92,8 @@ class DisAlign(Head):
         if form not in get_args(DisAlignForm):
             raise unknown("form of DisAlign", form, get_args(DisAlignForm))
         super().__init__(base.features, base.classes)
-        self.base = base
+        self.base = anchored(base, self.kind)
         self.form = form
-        self.inference_scale = base.inference_scale
         self.logit_scale = nn.Parameter(torch.ones(base.classes))
         self.logit_bias = nn.Parameter(torch.zeros(base.classes))
         self.confidence_weight = nn.Parameter(torch.full((base.features,), 0.1))
@@ -104,22 +106,23 @@ class DisAlign(Head):
 
     def queries(self, features: Tensor) -> Tensor:
         """The base's queries, then the same and 1 times the confidence, (B, 2Q + 1)."""
-        return self._widened(features, self.base.queries(features))
+        return self._widened(features, self.base.inference_scale * self.base.queries(features))
 
     def inference_queries(self, features: Tensor) -> Tensor:
         """As `queries`, of the base's queries when it predicts, (B, 2Q + 1)."""
-        return self._widened(features, self.base.inference_queries(features))
+        return self._widened(features, self.base.inference_scale * self.base.inference_queries(features))
 
     def anchors(self) -> Tensor:
         """The base's anchors, then how the line moves them and their offsets, (C, 2Q + 1)."""
-        anchors, offsets = self.base.anchors(), self.base.offsets()
+        anchors, offsets = self.base.anchors(), self.offsets()
         residual = self.logit_scale - 1 if self.form == "paper" else self.logit_scale
         moved = self.logit_bias if offsets is None else residual * offsets + self.logit_bias
         return torch.cat([anchors, residual[:, None] * anchors, moved[:, None]], dim=-1)
 
     def offsets(self) -> Tensor | None:
-        """The base's offsets, (C,)."""
-        return self.base.offsets()
+        """The base's offsets, beside its logits, (C,)."""
+        offsets = self.base.offsets()
+        return None if offsets is None else self.base.inference_scale * offsets
 
     def observe(self, features: Tensor) -> None:
         """Let the base take note of features (B, D)."""

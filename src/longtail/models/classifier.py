@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from longtail.models.backbones import build_backbone, feature_size
+from longtail.models.branches import Branching, branch
 from longtail.models.heads import Head, build
 
 
@@ -42,10 +43,13 @@ class Architecture:
     image_size: int | None  # pixels a side, for networks built for one size
     head: Mapping[str, Any]  # Head.description()
     classes: tuple[str, ...]
+    branching: Branching | None = None
 
     def build(self) -> Classifier:
         """The classifier with untrained weights."""
         backbone = build_backbone(self.backbone, self.image_size)
+        if self.branching is not None:
+            backbone = branch(backbone, self.branching, trained=False)
         return Classifier(backbone, build(self.head, feature_size(backbone), len(self.classes)))
 
     def description(self) -> dict[str, Any]:
@@ -55,14 +59,17 @@ class Architecture:
             "image_size": self.image_size,
             "head": dict(self.head),
             "classes": list(self.classes),
+            "branching": None if self.branching is None else self.branching.description(),
         }
 
     @classmethod
     def of(cls, description: Mapping[str, Any]) -> Architecture:
-        """The architecture from its JSON."""
+        """The architecture from its JSON; runs of plain networks may say nothing of branches."""
+        branching = description.get("branching")
         return cls(
             str(description["backbone"]),
             description["image_size"],
             description["head"],
             tuple(description["classes"]),
+            None if branching is None else Branching.of(branching),
         )

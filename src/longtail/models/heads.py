@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from longtail.errors import LongtailError, unknown
 from longtail.models.calibrated_heads import DisAlign as DisAlign, LearnableWeightScaling as LearnableWeightScaling
 from longtail.models.causal_norm import CausalNorm as CausalNorm
-from longtail.models.head import Head as Head
+from longtail.models.expert_heads import Experts as Experts, around as around
+from longtail.models.head import AnchoredHead as AnchoredHead, Head as Head
+from longtail.models.nearest_mean import NearestMean as NearestMean
+from longtail.models.shifted import Shifted as Shifted
+from longtail.models.tau_normalised import TauNormalised as TauNormalised
 from longtail.models.weighted_heads import Cosine as Cosine, Linear as Linear, WeightedHead as WeightedHead
 
-_WEIGHTED: Mapping[str, type[WeightedHead]] = {head.kind: head for head in (Linear, Cosine, CausalNorm)}
-_AROUND_A_BASE: Mapping[str, type[LearnableWeightScaling | DisAlign]] = {
-    head.kind: head for head in (LearnableWeightScaling, DisAlign)
+_OF_SIZES: Mapping[str, Callable[..., Head]] = {head.kind: head for head in (Linear, Cosine, CausalNorm, NearestMean)}
+_AROUND_A_BASE: Mapping[str, Callable[..., Head]] = {
+    head.kind: head for head in (LearnableWeightScaling, DisAlign, TauNormalised, Shifted)
 }
 
 
@@ -21,7 +25,7 @@ def build(description: Mapping[str, Any], features: int, classes: int) -> Head:
     """The head that gave this description (`Head.description()`), with fresh weights.
 
     Args:
-        description: the kind, its numbers, and for a head around another the description of its base.
+        description: the kind, its numbers, and for a head of other heads the description of their base.
         features: D.
         classes: C.
 
@@ -33,11 +37,16 @@ def build(description: Mapping[str, Any], features: int, classes: int) -> Head:
     """
     numbers = dict(description)
     kind = str(numbers.pop("kind", None))
-    if kind not in _WEIGHTED and kind not in _AROUND_A_BASE:
-        raise unknown("head", kind, [*_WEIGHTED, *_AROUND_A_BASE])
+    if kind not in (kinds := [*_OF_SIZES, *_AROUND_A_BASE, Experts.kind]):
+        raise unknown("head", kind, kinds)
     try:
-        if kind in _WEIGHTED:
-            return _WEIGHTED[kind](features, classes, **numbers)
-        return _AROUND_A_BASE[kind](build(numbers.pop("base"), features, classes), **numbers)
+        if kind in _OF_SIZES:
+            return _OF_SIZES[kind](features, classes, **numbers)
+        base = numbers.pop("base")
+        if kind in _AROUND_A_BASE:
+            return _AROUND_A_BASE[kind](build(base, features, classes), **numbers)
+        return Experts([build(base, features, classes) for _ in range(numbers.pop("experts"))], **numbers)
     except (TypeError, KeyError) as error:
-        raise LongtailError(f"The description {dict(description)} does not fit a {kind} head: {error}.") from error
+        raise LongtailError(
+            f"The description {dict(description)} does not fit a head of kind {kind}: {error}."
+        ) from error

@@ -19,14 +19,34 @@ class ResNet32(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Sequential(_conv3x3(3, 16), nn.BatchNorm2d(16), nn.ReLU())
-        self.groups = nn.Sequential(_group(16, 16, stride=1), _group(16, 32, stride=2), _group(32, 64, stride=2))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight)
+        self.groups = nn.Sequential(group(16, 16, stride=1), group(16, 32, stride=2), group(32, 64, stride=2))
+        self.pool = MeanOfImage()
+        initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, 64), none negative."""
-        maps: Tensor = self.groups(self.stem(images))
+        features: Tensor = self.pool(self.groups(self.stem(images)))
+        return features
+
+
+def group(inside: int, outside: int, stride: int) -> nn.Sequential:
+    """Five basic blocks, (B, inside, H, W) to (B, outside, H / stride, W / stride)."""
+    first = BasicBlock(inside, outside, stride)
+    return nn.Sequential(first, *(BasicBlock(outside, outside, stride=1) for _ in range(4)))
+
+
+def initialise(network: nn.Module) -> None:
+    """Draw the weights of all convolutions anew, from torch's global generator."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+
+
+class MeanOfImage(nn.Module):
+    """Feature maps (B, D, H, W) to features (B, D)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The mean over the places of each image, (B, D)."""
         return maps.mean(dim=(2, 3))
 
 
@@ -49,11 +69,6 @@ class BasicBlock(nn.Module):
             return maps
         subsampled = maps[:, :, :: self.stride, :: self.stride]
         return functional.pad(subsampled, (0, 0, 0, 0, self.padding, self.padding))
-
-
-def _group(inside: int, outside: int, stride: int) -> nn.Sequential:
-    first = BasicBlock(inside, outside, stride)
-    return nn.Sequential(first, *(BasicBlock(outside, outside, stride=1) for _ in range(4)))
 
 
 def _conv3x3(inside: int, outside: int, stride: int = 1) -> nn.Conv2d:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from longtail.errors import LongtailError
-from longtail.models.head import Head, at_least_float32, unit
+from longtail.models.head import AnchoredHead, at_least_float32, unit
 
 
-class WeightedHead(Head, ABC):
+class WeightedHead(AnchoredHead, ABC):
     """A head with one learnt row per class, `weight` (C, D)."""
 
     def __init__(self, features: int, classes: int) -> None:
