@@ -6,17 +6,20 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from longtail.data.pixels import Files
 from longtail.data.preprocessing import Preprocessing
 from longtail.data.reading import SUFFIXES
-from longtail.data.workers import Decoded, Decoder, Request, Workers
+from longtail.data.workers import Decoder, Request, Workers
+from longtail.deploy.prior import TestPrior
 from longtail.draws import Key
 from longtail.errors import LongtailError
 from longtail.models.classifier import Classifier
@@ -49,7 +52,7 @@ class Prediction:
 
 
 class How(TypedDict, total=False):
-    """How files are predicted."""
+    """How a run predicts files."""
 
     top: int
     """How many classes a prediction ranks; 1 by default."""
@@ -57,12 +60,25 @@ class How(TypedDict, total=False):
     """Images at a time; 64 by default."""
     workers: int | None
     """Processes that decode; by default one a core, at most 8, where there are many files."""
+    test_prior: str | Path | None
+    """How often each class is expected: `uniform`, `train`, `estimate` (from these images), or a file of classes and
+    shares; by default as the model learnt."""
+    device: str
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`; by default a GPU if there is one."""
     watcher: Watcher
     """Who is told of progress."""
 
 
 def predict_files(
-    classifier: Classifier, preprocessing: Preprocessing, images: Iterable[str | Path], **how: Unpack[How]
+    classifier: Classifier,
+    preprocessing: Preprocessing,
+    images: Iterable[str | Path],
+    *,
+    top: int = 1,
+    batch_size: int = BATCH_SIZE,
+    workers: int | None = None,
+    prior: TestPrior | None = None,
+    watcher: Watcher | None = None,
 ) -> Iterator[Prediction]:
     """Predict files, on the device where the classifier is.
 
@@ -70,23 +86,27 @@ def predict_files(
         classifier: with its class names, in evaluation mode.
         preprocessing: what it was trained with.
         images: files, and folders whose images (by suffix, nested ones too) are taken in the order of their names.
-        **how: see `How`.
+        top: how many classes a prediction ranks.
+        batch_size: images at a time.
+        workers: processes that decode; by default one a core, at most 8, where there are many files.
+        prior: how often each class is expected here; by default as the classifier learnt.
+        watcher: who is told of progress.
 
     Returns:
-        One prediction a file, as soon as its batch is done. A file that cannot be read has a reason and no class.
+        One prediction a file, as soon as its batch is done, or after the last where the prior is estimated from all of
+        them. A file that cannot be read has a reason and no class.
 
     Raises:
         LongtailError: a folder holds no image, or a number is out of range; at once, before anything is decoded.
     """
-    top, batch_size, workers = how.get("top", 1), how.get("batch_size", BATCH_SIZE), how.get("workers")
     for name, number, smallest in (("--top", top, 1), ("--batch-size", batch_size, 1), ("--workers", workers, 0)):
         if number is not None and number < smallest:
             raise LongtailError(f"{name} must be at least {smallest}, not {number}.")
     files = find_files(images)
     if workers is None:
         workers = min(8, os.cpu_count() or 1) if len(files) >= WORTH_WORKERS else 0
-    asked = _Question(classifier, preprocessing, files, min(top, len(classifier.classes)))
-    return asked.answers(batch_size, workers, how.get("watcher") or Watcher())
+    asked = _Question(classifier, preprocessing, files, min(top, len(classifier.classes)), prior)
+    return asked.answers(batch_size, workers, watcher or Watcher())
 
 
 def find_files(images: Iterable[str | Path]) -> list[str]:
@@ -111,6 +131,14 @@ def _images_beneath(folder: str | Path) -> list[str]:
     return found
 
 
+class _Seen(NamedTuple):
+    """What the classifier made of one batch; an unreadable file is a black image in it, whose answer nobody sees."""
+
+    batch: list[int]
+    logits: NDArray[np.float64]  # (B, C)
+    unreadable: dict[int, str]
+
+
 @dataclass(frozen=True)
 class _Question:
     """What are these files?"""
@@ -119,8 +147,19 @@ class _Question:
     preprocessing: Preprocessing
     files: Sequence[str]
     top: int
+    prior: TestPrior | None
 
     def answers(self, batch_size: int, workers: int, watcher: Watcher) -> Iterator[Prediction]:
+        seen = self._seen(batch_size, workers, watcher)
+        shift = np.zeros(len(self.classifier.classes))
+        if self.prior is not None:
+            known: list[_Seen] = list(seen) if self.prior.expected is None else []
+            shift = self.prior.settled(_readable(known, len(shift)), watcher).shift
+            seen = chain(known, seen)
+        for each in seen:
+            yield from self._ranked(each, shift)
+
+    def _seen(self, batch_size: int, workers: int, watcher: Watcher) -> Iterator[_Seen]:
         pixels = Files(Path(), tuple(self.files), np.zeros(len(self.files), np.int64), None)
         everything = np.arange(len(self.files))
         batches = [everything[start : start + batch_size] for start in range(0, len(everything), batch_size)]
@@ -128,22 +167,27 @@ class _Question:
         decoding = Workers(Decoder(pixels, self.preprocessing), workers)
         with closing(decoding), watcher.task("predicting", len(self.files), "images") as task:
             for batch, decoded in zip(batches, decoding.decode(requests), strict=True):
-                yield from self._ranked(batch.tolist(), decoded)
+                yield _Seen(batch.tolist(), self._logits(decoded.images), decoded.unreadable)
                 task.advance(len(batch))
 
-    def _ranked(self, batch: Sequence[int], decoded: Decoded) -> Iterator[Prediction]:
-        """The predictions of one batch; an unreadable file is a black image in it, whose answer nobody sees."""
+    def _ranked(self, seen: _Seen, shift: NDArray[np.float64]) -> Iterator[Prediction]:
         names = self.classifier.classes
-        shares, labels = self._probabilities(decoded.images).topk(self.top)
-        for index, share, label in zip(batch, shares.tolist(), labels.tolist(), strict=True):
-            if index in decoded.unreadable:
-                yield Prediction(self.files[index], (), decoded.unreadable[index])
+        shares, labels = torch.from_numpy(seen.logits + shift).softmax(dim=1).topk(self.top)
+        for index, share, label in zip(seen.batch, shares.tolist(), labels.tolist(), strict=True):
+            if index in seen.unreadable:
+                yield Prediction(self.files[index], (), seen.unreadable[index])
             else:
                 yield Prediction(self.files[index], tuple(zip((names[each] for each in label), share, strict=True)))
 
     @torch.inference_mode()
-    def _probabilities(self, images: Tensor) -> Tensor:
-        """uint8 images (B, 3, H, W) to probabilities (B, C), float64."""
+    def _logits(self, images: Tensor) -> NDArray[np.float64]:
+        """uint8 images (B, 3, H, W) to logits (B, C)."""
         device = next(self.classifier.parameters()).device
         logits: Tensor = self.classifier(self.preprocessing.normalise(images.to(device)))
-        return logits.double().softmax(dim=1).cpu()
+        return logits.cpu().double().numpy()
+
+
+def _readable(seen: Sequence[_Seen], classes: int) -> NDArray[np.float64]:
+    """Logits (N, C) of the files that could be read."""
+    rows = [each.logits[[index not in each.unreadable for index in each.batch]] for each in seen]
+    return np.concatenate([np.zeros((0, classes)), *rows])

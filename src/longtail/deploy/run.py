@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from copy import deepcopy
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
 
+import torch
+
+from longtail.counts import ClassCounts
 from longtail.data.preprocessing import Preprocessing
-from longtail.deploy.predict import How, Prediction, predict_files
+from longtail.deploy.predict import BATCH_SIZE, How, Prediction, predict_files
+from longtail.deploy.prior import TestPrior
+from longtail.device import choose_device
 from longtail.errors import LongtailError
 from longtail.models.classifier import Architecture, Classifier
+from longtail.priors import TRAIN
 from longtail.runs import RunFolder, write_whole
 
 
@@ -51,9 +58,41 @@ class Run:
         model.transform = self.preprocessing
         return model.eval()
 
+    @property
+    def counts(self) -> ClassCounts:
+        """Training images per class."""
+        return ClassCounts(tuple(self.folder.config["data"]["counts"]))
+
+    def model_on(self, device: torch.device) -> Classifier:
+        """The classifier on a device; elsewhere than `model` it is a copy."""
+        here = next(self.model.parameters()).device
+        return self.model if device == here else deepcopy(self.model).to(device)
+
+    def test_prior(self, words: str | Path) -> TestPrior:
+        """From the class frequencies that the model expects to those that `words` name; see `How`.
+
+        Raises:
+            LongtailError: either of them is not known.
+        """
+        stands_for, counts = self.folder.model.get("prior"), self.counts if str(words) == TRAIN else None
+        classes = Architecture.of(self.folder.model).classes
+        return TestPrior.asked(
+            words, classes=classes, stands_for=stands_for, counts=counts, model=self.path / "model.json"
+        )
+
     def predict(self, images: Iterable[str | Path], **how: Unpack[How]) -> Iterator[Prediction]:
         """Class and probability for image files, one prediction a file, in their order; see `predict_files`."""
-        return predict_files(self.model, self.preprocessing, images, **how)
+        words = how.get("test_prior")
+        return predict_files(
+            self.model_on(choose_device(how.get("device", "auto"))),
+            self.preprocessing,
+            images,
+            top=how.get("top", 1),
+            batch_size=how.get("batch_size", BATCH_SIZE),
+            workers=how.get("workers"),
+            prior=None if words is None else self.test_prior(words),
+            watcher=how.get("watcher"),
+        )
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -79,14 +118,22 @@ def predict(run: Run | str | Path, images: Iterable[str | Path], **how: Unpack[H
 
 
 def save_model(
-    classifier: Classifier, architecture: Architecture, preprocessing: Preprocessing, folder: RunFolder
+    classifier: Classifier,
+    architecture: Architecture,
+    preprocessing: Preprocessing,
+    folder: RunFolder,
+    prior: Sequence[float] | None = None,
 ) -> None:
-    """Write weights, architecture and preprocessing, so that `load` finds the same classifier."""
+    """Write weights, architecture and preprocessing, so that `load` finds the same classifier.
+
+    `prior` (C,) is how often the classifier expects each class; None if that is not known.
+    """
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
     write_whole(folder.weights, save(tensors))
-    folder.write_model({**architecture.description(), "preprocessing": preprocessing.description()})
+    known = None if prior is None else list(prior)
+    folder.write_model({**architecture.description(), "preprocessing": preprocessing.description(), "prior": known})
 
 
 def load_weights(classifier: Classifier, path: Path) -> None:
