@@ -8,7 +8,8 @@ import re
 import pytest
 
 import longtail
-from longtail.cards import LOSS, RECIPE, Card
+from longtail.cards import DATA_SET, LOSS, RECIPE, Card
+from longtail.data.sources import NAMED
 from longtail.errors import LongtailError
 from longtail.models import heads
 from longtail.training.recipes import RECIPES
@@ -26,12 +27,13 @@ def test_nothing_is_missing() -> None:
     assert names("sampling") >= {"instance", "class_balanced", "square_root", "cben", "progressive"}
     assert names("mixing") >= {"mixup", "cutmix"}
     assert names("head") >= {"Linear", "Cosine"}
+    assert names("data set") == set(NAMED) >= {"digits", "cifar100", "places-lt"}
     assert "Head" not in names("head")  # a parent is no head that one can have
 
 
 def test_what_is_called_is_there() -> None:
     for card in CARDS:
-        if card.kind is not RECIPE:
+        if card.kind not in {RECIPE, DATA_SET}:
             place, _, rest = card.call.partition("(")
             assert rest.endswith(")")
             found: object = longtail
@@ -63,7 +65,7 @@ def test_a_name_may_mean_several_things() -> None:
 
 def test_an_unknown_name_is_told_with_its_neighbours() -> None:
     with pytest.raises(LongtailError, match="did you mean ldam"):
-        longtail.methods("ldam_drw")
+        longtail.methods("ldam_dwr")
 
 
 def test_a_card_is_the_docstring() -> None:

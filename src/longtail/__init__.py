@@ -28,17 +28,22 @@ if TYPE_CHECKING:
     from longtail.cards import methods as methods
     from longtail.counts import ClassCounts as ClassCounts, ShotBorders as ShotBorders
     from longtail.data.describe import describe as describe
+    from longtail.deploy.evaluate import evaluate as evaluate
     from longtail.deploy.run import Run as Run, load as load, predict as predict
     from longtail.errors import LongtailError as LongtailError
     from longtail.studies.compare import compare as compare
+    from longtail.studies.rebalance import compare_rebalanced as compare_rebalanced, rebalance as rebalance
     from longtail.studies.train import train as train
 
 _HOME = {
     "train": "longtail.studies.train",
     "compare": "longtail.studies.compare",
+    "rebalance": "longtail.studies.rebalance",
+    "compare_rebalanced": "longtail.studies.rebalance",
     "load": "longtail.deploy.run",
     "Run": "longtail.deploy.run",
     "predict": "longtail.deploy.run",
+    "evaluate": "longtail.deploy.evaluate",
     "describe": "longtail.data.describe",
     "methods": "longtail.cards",
     "ClassCounts": "longtail.counts",

@@ -13,11 +13,15 @@ from longtail import options
 from longtail.exits import answer
 
 if TYPE_CHECKING:
+    from longtail.deploy.evaluate import How as EvaluateHow
+    from longtail.deploy.predict import How as PredictHow
     from longtail.deploy.table import Format
     from longtail.training.wishes import Wishes
 
 UNREADABLE = 1
 """Exit code of `predict` if a file could not be read."""
+FOUND = {"warning": 1, "error": 2}
+"""Exit code of `describe` by the severity of its worst finding."""
 
 
 @click.group(
@@ -42,8 +46,9 @@ def cli(ctx: click.Context) -> None:
 def train(data: str | None, recipe: str, seed: int, out: Path | None, **wishes: Unpack[Wishes]) -> None:
     """Train one classifier and write its run folder.
 
-    DATA is a folder of class folders, or one with train/ and test/ (also val/) beneath; or cifar10, cifar100. Without
-    it: scikit-learn's digits, made long-tailed at ratio 50.
+    DATA is a folder of class folders, or one with train/ and test/ (also val/) beneath; a table of images (.csv,
+    .jsonl, .parquet); tar shards; a set of Hugging Face's; or a name that `longtail methods` lists. Without it:
+    scikit-learn's digits, made long-tailed at ratio 50.
     """
     import longtail
     from longtail.terminal import Terminal
@@ -62,8 +67,9 @@ def train(data: str | None, recipe: str, seed: int, out: Path | None, **wishes: 
 def compare(data: str | None, recipes: tuple[str, ...], seeds: int, out: Path | None, **wishes: Unpack[Wishes]) -> None:
     """Train several recipes on the same split and show what differs.
 
-    DATA is a folder of class folders, or one with train/ and test/ (also val/) beneath; or cifar10, cifar100. Without
-    it: scikit-learn's digits, made long-tailed at ratio 50.
+    DATA is a folder of class folders, or one with train/ and test/ (also val/) beneath; a table of images (.csv,
+    .jsonl, .parquet); tar shards; a set of Hugging Face's; or a name that `longtail methods` lists. Without it:
+    scikit-learn's digits, made long-tailed at ratio 50.
     """
     import longtail
     from longtail.terminal import Terminal
@@ -74,16 +80,61 @@ def compare(data: str | None, recipes: tuple[str, ...], seeds: int, out: Path | 
 
 
 @cli.command
+@click.argument("model")
+@options.DATA
+@options.HOW
+@options.SAMPLER
+@options.LOSS
+@options.SEED
+@options.REBALANCING
+@options.OUT
+def rebalance(model: str, data: str | None, **wishes: Any) -> None:
+    """Make the head of a trained classifier fair to rare classes; the model itself is only read.
+
+    MODEL is a run folder, or weights made elsewhere, of a backbone that is named: safetensors, or a .pt with tensors
+    alone. DATA is as for train; a run on a named set knows its own.
+    """
+    import longtail
+    from longtail.terminal import Terminal
+    from longtail.terminal.tables import show_run
+
+    run = longtail.rebalance(model, data, watcher=Terminal(), **wishes)
+    show_run(run.folder)
+
+
+@cli.command
+@click.argument("model")
+@options.DATA
+@options.WAYS
+@options.SAMPLERS
+@options.LOSS
+@options.SEEDS
+@options.REBALANCING
+@options.OUT
+def compare_rebalanced(model: str, data: str | None, **wishes: Any) -> None:
+    """Re-balance a classifier in several ways, on features that are computed once, and show what differs.
+
+    MODEL and DATA are as for rebalance. What samples is tried with each sampler.
+    """
+    import longtail
+    from longtail.terminal import Terminal
+    from longtail.terminal.tables import show_study
+
+    study = longtail.compare_rebalanced(model, data, watcher=Terminal(), **wishes)
+    show_study(study.folder)
+
+
+@cli.command
 @click.argument("run")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @options.FORMAT
 @options.TOP
+@options.TEST_PRIOR
+@options.DEVICE
 @options.PREDICT_BATCH_SIZE
 @options.WORKERS
 @click.pass_context
-def predict(
-    ctx: click.Context, run: str, images: tuple[str, ...], form: Format, top: int, batch_size: int, workers: int | None
-) -> None:
+def predict(ctx: click.Context, run: str, images: tuple[str, ...], form: Format, **how: Unpack[PredictHow]) -> None:
     """Write class and probability (0 to 1) of images to standard output.
 
     RUN is a run folder. IMAGE is a file, a folder of them, or - for a list of them on standard input, a line each.
@@ -99,35 +150,73 @@ def predict(
     watcher = (
         Watcher() if sys.stdout.isatty() else Terminal()
     )  # a bar and rows on one terminal would run into each other
-    predictions = longtail.predict(
-        run, _with_standard_input(images), top=top, batch_size=batch_size, workers=workers, watcher=watcher
-    )
-    unreadable = write_predictions(predictions, sys.stdout, form, top)
+    how["watcher"] = watcher
+    predictions = longtail.predict(run, _with_standard_input(images), **how)
+    unreadable = write_predictions(predictions, sys.stdout, form, how["top"])
     if unreadable:
         show_unreadable(unreadable)
         ctx.exit(UNREADABLE)
 
 
 @cli.command
+@click.argument("run")
+@options.DATA
+@options.PART
+@options.HOW_TO_READ
+@options.BAD_IMAGES
+@options.TEST_PRIOR
+@options.JSON
+@options.OUT_FILE
+@options.DEVICE
+@options.PREDICT_BATCH_SIZE
+@options.WORKERS
+def evaluate(
+    run: str, data: str | None, part: str, as_json: bool, out: Path | None, **how: Unpack[EvaluateHow]
+) -> None:
+    """Measure a finished run on labelled images: those it was tested on, or others.
+
+    RUN is a run folder. DATA is as for `longtail train`, with classes that the run knows by name; without it, the
+    images of the run, if it was trained on a named data set.
+    """
+    import longtail
+    from longtail.terminal import Terminal
+    from longtail.terminal.describing import show_json
+    from longtail.terminal.tables import show_evaluation
+
+    evaluation = longtail.evaluate(run, data, part=part, out=out, watcher=Terminal(), **how)
+    if as_json:
+        show_json(evaluation.metrics)
+    else:
+        show_evaluation(evaluation)
+
+
+@cli.command
 @options.DATA
 @options.HOW_TO_READ
 @options.FULL
+@options.GROUPS_OUT
 @options.JSON
-def describe(data: str | None, full: bool, as_json: bool, **reading: Any) -> None:
-    """Show class counts, imbalance ratio, shot groups, the picture of the tail, and unreadable files.
+@click.pass_context
+def describe(ctx: click.Context, /, data: str | None, as_json: bool, **reading: Any) -> None:
+    """Show class counts, imbalance ratio, shot groups, the picture of the tail, and what is wrong with the images.
 
-    DATA is a folder of class folders, or one with train/ and test/ (also val/) beneath; or cifar10, cifar100. Without
-    it: scikit-learn's digits, made long-tailed at ratio 50. Nothing is written.
+    DATA is a folder of class folders, or one with train/ and test/ (also val/) beneath; a table of images (.csv,
+    .jsonl, .parquet); tar shards; a set of Hugging Face's; or a name that `longtail methods` lists. Without it:
+    scikit-learn's digits, made long-tailed at ratio 50. Nothing is written but the file of --groups-out.
+
+    What may spoil a training or a measurement is listed; the exit code is 1 if the worst of it is a warning, 2 if it is
+    an error, which training would stop at.
     """
     import longtail
     from longtail.terminal import Terminal
     from longtail.terminal.describing import show_description, show_json
 
-    description = longtail.describe(data, full=full, watcher=Terminal(), **reading)
+    description = longtail.describe(data, watcher=Terminal(), **reading)
     if as_json:
         show_json(description.as_dict())
     else:
         show_description(description)
+    ctx.exit(FOUND.get(description.severity or "", 0))
 
 
 @cli.command

@@ -97,12 +97,30 @@ IMBALANCE = on_images(
     help="Cut balanced data down to this ratio of largest to smallest class, 1 or more.",
     show_default="data as they are; digits 50",
 )
+PROFILE = on_images(
+    "--profile",
+    type=click.Choice(["exp", "step"]),
+    help="How the counts fall from class to class where data are cut down: exponentially, or by a step in the middle.",
+    show_default="exp",
+)
+SELECTION = on_images(
+    "--selection",
+    type=click.Choice(["ldam-drw", "kps", "shike"]),
+    help="Whose images are taken where data are cut down, by published code: seed 0, seed 666, or the first ones.",
+    show_default="ldam-drw",
+)
 DATA_ROOT = on_images(
     "--data-root",
     type=click.Path(path_type=Path),
     metavar="DIR",
     default=Path("data"),
-    help="Folder of cifar10 and cifar100; what it lacks is downloaded.",
+    help="Folder of the named data sets; of cifar10 and cifar100, what it lacks is downloaded.",
+)
+IMAGE_ROOT = on_images(
+    "--image-root",
+    metavar="DIR|URL",
+    help="Folder that the paths of a list or table are relative to; none may lead out of it.",
+    show_default="the folder of the list; that of a named data set",
 )
 VALIDATION = on_images(
     "--val",
@@ -110,6 +128,32 @@ VALIDATION = on_images(
     callback=fraction_or_folder,
     help="Validation part: a fraction of each class's training images, a folder of class folders, or 0 for none.",
     show_default="val/ if there is one, else 0",
+)
+SPLIT = on_images(
+    "--split",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File that says which image belongs to which part, for instance split.csv of a run.",
+    show_default="the data's own parts, or a fifth of each class to test on",
+)
+GROUP_BY = on_images(
+    "--group-by",
+    metavar="folder|near-duplicate|COLUMN|FILE",
+    help="What keeps images together in one part: their folder, likeness, a column of the table, or a file of groups.",
+    show_default="every image on its own",
+)
+BACKGROUND = on_images(
+    "--background",
+    metavar="CLASS",
+    help="Class that is trained on but left out of all averages, with rates of false alarms and misses of its own.",
+    show_default="none",
+)
+CACHE = on_images(
+    "--cache",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder to keep what is slow to find out again, such as what lies where in tar shards.",
+    show_default="nothing is kept",
 )
 SHOT_BORDERS = on_images(
     "--shot-borders",
@@ -156,10 +200,88 @@ SEEDS = on_method(
     "--seeds", type=int, metavar="NUMBER", default=1, help="How many seeds to train each recipe with: 0, 1, 2, ..."
 )
 
+NUMBERS = on_method(
+    "--numbers",
+    type=click.Choice(["paper", "code"]),
+    default="paper",
+    help="Whose hyper-parameters a recipe gets where a paper and its published code differ.",
+)
+HOW = on_method(
+    "--how",
+    metavar="WAY",
+    default="crt",
+    help="How: crt, crt-warm, lws, disalign, mislas, tau-norm, ncm or posthoc.",
+)
+WAYS = on_method(
+    "--how",
+    metavar="WAY,WAY,...",
+    callback=names,
+    default="lws,tau-norm,crt",
+    help="Ways, of crt, crt-warm, lws, disalign, mislas, tau-norm, ncm, posthoc.",
+)
+SAMPLER = on_method(
+    "--sampler",
+    metavar="NAME",
+    default="cben",
+    help="Images for crt and lws: cben, class-balanced, effective-number, class-aware, square-root, progressive, "
+    "reversed or instance.",
+)
+SAMPLERS = on_method(
+    "--sampler",
+    metavar="NAME,NAME,...",
+    callback=names,
+    default="cben",
+    help="Images for crt and lws, each sampler in turn; those of rebalance.",
+)
+LOSS = on_method(
+    "--loss",
+    metavar="NAME",
+    help="Loss for crt and lws, by a name that `longtail methods` lists.",
+    show_default="cross_entropy; for a head of cosines that of GCL's second stage",
+)
+REBALANCING_EPOCHS = on_method(
+    "--epochs", type=int, metavar="EPOCHS", help="Epochs of the second stage.", show_default="30; digits 60"
+)
+
+FREEZE = on_model(
+    "--freeze",
+    is_flag=True,
+    help="Train the head alone, on features of the backbone that are computed once.",
+    show_default=False,
+)
+VIEWS = on_model(
+    "--views",
+    type=int,
+    metavar="NUMBER",
+    help="Augmented views of an image whose features are kept for a frozen backbone; 1: not augmented; 0: none, the "
+    "backbone runs every epoch, which is exact.",
+    show_default="8 with --freeze and for rebalance, else 0",
+)
+FEATURES = on_model(
+    "--features",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of kept features, which runs share.",
+    show_default="features/ in the run's folder",
+)
+CLASSES = on_model(
+    "--classes",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Class names in the order of the outputs, one a line.",
+    show_default="what the run, or the file of weights, says",
+)
+PREPROCESSING = on_model(
+    "--preprocessing",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="Size, mean, std, interpolation and crop_fraction as in model.json, of weights made elsewhere.",
+    show_default="the published one of the backbone",
+)
 BACKBONE = on_model(
     "--backbone",
     metavar="NAME",
-    help="resnet32 (CIFAR's, 0.46 million parameters) or any name of timm.",
+    help="resnet32 (CIFAR's, 0.46 million parameters), any name of timm, or torchvision/NAME.",
     show_default="resnet32, for photographs resnet50",
 )
 WEIGHTS = on_model(
@@ -196,6 +318,19 @@ DEVICE = on_machine(
     default="auto",
     help="Where to compute; auto takes a GPU if there is one.",
 )
+TEST_PRIOR = on_rows(
+    "--test-prior",
+    metavar="uniform|train|estimate|FILE",
+    help="How often each class is expected here: alike, as in training, estimated from these images alone, or as in a "
+    "file with the columns class and share.",
+    show_default="as the model learnt: its training images, or alike if it was re-balanced",
+)
+PART = on_images(
+    "--part",
+    type=click.Choice(["test", "validation", "train", "all"]),
+    default="test",
+    help="Which images to measure.",
+)
 WORKERS = on_machine(
     "--workers",
     type=int,
@@ -211,6 +346,13 @@ OUT = on_machine(
     show_default="a free name under runs/",
 )
 
+OUT_FILE = on_rows(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="File to write the numbers to, which must not exist.",
+    show_default="nothing is written",
+)
 FORMAT = on_rows(
     "--format",
     "form",
@@ -222,10 +364,34 @@ TOP = on_rows(
     "--top", type=int, metavar="K", default=1, help="How many classes to name for each file, the likeliest first."
 )
 PREDICT_BATCH_SIZE = on_machine("--batch-size", type=int, metavar="IMAGES", default=64, help="Images at a time.")
-FULL = on_images("--full", is_flag=True, help="Decode every image instead of reading its header.", show_default=False)
+FULL = on_images(
+    "--full",
+    is_flag=True,
+    help="Decode every image instead of reading its header, and look for near-identical ones.",
+    show_default=False,
+)
+GROUPS_OUT = on_rows(
+    "--groups-out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the groups of near-identical images as CSV, which can be grouped by.",
+    show_default="not written",
+)
 JSON = on_rows("--json", "as_json", is_flag=True, help="JSON on standard output instead of text.", show_default=False)
 
-HOW_TO_READ = together(IMBALANCE, DATA_ROOT, VALIDATION, SHOT_BORDERS)
+HOW_TO_READ = together(
+    IMBALANCE,
+    PROFILE,
+    SELECTION,
+    DATA_ROOT,
+    IMAGE_ROOT,
+    VALIDATION,
+    SPLIT,
+    GROUP_BY,
+    BACKGROUND,
+    CACHE,
+    SHOT_BORDERS,
+)
 WISHES = together(
     HOW_TO_READ,
     BAD_IMAGES,
@@ -235,6 +401,25 @@ WISHES = together(
     IMAGE_SIZE,
     BATCH_SIZE,
     LEARNING_RATE,
+    NUMBERS,
+    FREEZE,
+    VIEWS,
+    FEATURES,
+    DEVICE,
+    WORKERS,
+)
+REBALANCING = together(
+    HOW_TO_READ,
+    BAD_IMAGES,
+    REBALANCING_EPOCHS,
+    BACKBONE,
+    CLASSES,
+    PREPROCESSING,
+    IMAGE_SIZE,
+    BATCH_SIZE,
+    LEARNING_RATE,
+    VIEWS,
+    FEATURES,
     DEVICE,
     WORKERS,
 )

@@ -65,6 +65,12 @@ class RunFolder:
         return _read_json(path) if path.exists() else None
 
     @property
+    def before(self) -> dict[str, Any] | None:
+        """Metrics of the classifier that was re-balanced; None for any other run."""
+        path = self.path / "before.json"
+        return _read_json(path) if path.exists() else None
+
+    @property
     def steps(self) -> list[dict[str, Any]]:
         """One record a training step: stage, epoch, step, loss, learning rate."""
         return _read_lines(self.path / "steps.jsonl")
@@ -73,6 +79,17 @@ class RunFolder:
     def epochs(self) -> list[dict[str, Any]]:
         """One record an epoch: stage, mean loss, learning rate, images per second, seconds."""
         return _read_lines(self.path / "epochs.jsonl")
+
+    @property
+    def choices(self) -> list[dict[str, Any]]:
+        """One record a number that was chosen on validation images, or by theory; none where nothing was to choose."""
+        path = self.path / "choices.jsonl"
+        return _read_lines(path) if path.exists() else []
+
+    @property
+    def features(self) -> Path:
+        """Where cached features are, unless asked otherwise."""
+        return self.path / "features"
 
     @property
     def split(self) -> list[dict[str, str]]:
@@ -112,6 +129,10 @@ class RunFolder:
         """Write the metrics of the test part."""
         _write_json(self.path / "metrics.json", metrics)
 
+    def write_before(self, metrics: Mapping[str, Any]) -> None:
+        """Write the metrics of the classifier that is going to be re-balanced."""
+        _write_json(self.path / "before.json", metrics)
+
     def write_split(self, rows: Iterable[tuple[str, int, str, str]]) -> None:
         """Write one row an image: part, label, class, identity."""
         text = io.StringIO()
@@ -128,9 +149,18 @@ class RunFolder:
         content = save(arrays, metadata={"identities": json.dumps(predictions.identities)})
         write_whole(self.path / "test_predictions.safetensors", content)
 
+    def start_logs(self) -> None:
+        """Make the logs of steps and epochs, which stay empty where nothing is trained by gradient."""
+        self.add_steps(())
+        _append_lines(self.path / "epochs.jsonl", ())
+
     def add_steps(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Append records of training steps."""
         _append_lines(self.path / "steps.jsonl", records)
+
+    def add_choice(self, record: Mapping[str, Any]) -> None:
+        """Append what was chosen, and why."""
+        _append_lines(self.path / "choices.jsonl", [record])
 
     def add_epoch(self, record: Mapping[str, Any]) -> None:
         """Append the record of an epoch."""
@@ -152,6 +182,11 @@ class StudyFolder:
     def page(self) -> Path:
         """Where the report is."""
         return self.path / "report.html"
+
+    @property
+    def features(self) -> Path:
+        """Where the runs keep features together, unless asked otherwise."""
+        return self.path / "features"
 
     def run(self, recipe: str, seed: int) -> RunFolder:
         """The folder of one run of the study."""

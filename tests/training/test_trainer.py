@@ -126,7 +126,7 @@ def test_same_seed_gives_the_same_bits_and_another_seed_does_not(tmp_path: Path,
 def test_a_frozen_backbone_keeps_every_bit(trainer: Trainer, part: Part) -> None:
     model = classifier()
     before = state(model)
-    fit(trainer, model, stage(learns=HEAD_ALONE, sampling=class_balanced()), part)
+    fit(trainer, model, stage(learns=HEAD_ALONE, samplings=(class_balanced(),)), part)
     assert same({n: t for n, t in before.items() if n.startswith("backbone.")}, state(model))
     assert not torch.equal(before["head.weight"], model.state_dict()["head.weight"])
 

@@ -74,7 +74,7 @@ def _model(runs: Sequence[RunRecord]) -> Facts:
         ("Seeds", ", ".join(map(str, sorted({each.seed for each in runs})))),
         ("Model kept", "the last epoch's"),
         (f"Training of {counted(len(runs), 'run')}", duration(sum(record["seconds"] for record in epochs))),
-        ("Images a second", f"{median(record['images_per_second'] for record in epochs):,.0f}"),
+        *((("Images a second", f"{median(record['images_per_second'] for record in epochs):,.0f}"),) if epochs else ()),
     ]
 
 

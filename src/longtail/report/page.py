@@ -127,7 +127,8 @@ def _run_plots(run: RunRecord) -> list[Plot]:
     if run.metrics:
         reading = readings.of_classes(run.metrics)
         found.append(Plot("Accuracy by class", reading, plots.class_accuracy(run)))
-    found.append(Plot("Training", readings.of_curves(run), plots.training_curves(run)))
+    if run.epochs:
+        found.append(Plot("Training", readings.of_curves(run), plots.training_curves(run)))
     if run.calibration:
         reading = readings.of_reliability(run.calibration)
         found.append(Plot("Confidence", reading, plots.reliability(run.calibration)))
@@ -201,7 +202,7 @@ def _of(run: RunRecord, metric: Metric) -> str:
     """What a card's number is a mean of."""
     for group in SHOT_GROUPS:
         if metric.name == group:
-            classes = counted(run.groups.count(group), "class")
+            classes = counted(run.classes_of(group), "class")
             return f"{classes} with {group_range(group, run.borders)} training images"
     return counted(run.data["test_images"], "test image")
 

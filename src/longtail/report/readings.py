@@ -24,6 +24,9 @@ def of_training(run: RunRecord) -> str:
     start = {"none": "from random weights", "pretrained": "from pretrained weights"}
     begun = start.get(model["weights"], f"from the weights of {named(model['weights'])}")
     size = parameters(model["parameters"])
+    if source := run.config.get("rebalanced"):
+        backbone = f"The head of {named(source)} (a {named(model['backbone'])}, {size})"
+        return f"{backbone}, re-balanced by {named(run.recipe)} on {of_data(run)}."
     return f"A {named(model['backbone'])} ({size}, {begun}), trained with {named(run.recipe)} on {of_data(run)}."
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class RunRecord:
     steps: list[dict[str, Any]]
     metrics: Mapping[str, Any] | None  # None: the data had no test part
     calibration: Calibration | None
+    before: Mapping[str, Any] | None = None  # metrics of the classifier that was re-balanced
 
     @classmethod
     def read(cls, folder: RunFolder) -> RunRecord:
@@ -43,7 +44,15 @@ class RunRecord:
             steps=folder.steps,
             metrics=folder.metrics,
             calibration=_calibration(folder.predictions),
+            before=folder.before,
         )
+
+    @property
+    def as_it_came(self) -> RunRecord | None:
+        """The classifier that was re-balanced, as a run like this one; None where nothing was."""
+        if self.before is None:
+            return None
+        return replace(self, config={**self.config, "recipe": "before"}, metrics=self.before, before=None)
 
     @property
     def recipe(self) -> str:
@@ -80,6 +89,16 @@ class RunRecord:
     def groups(self) -> tuple[ShotGroup, ...]:
         """Shot group of every class."""
         return self.counts.shot_groups(self.borders)
+
+    @property
+    def background(self) -> str | None:
+        """The class that is left out of the averages."""
+        return self.data.get("background")
+
+    def classes_of(self, group: ShotGroup) -> int:
+        """How many classes the mean of a shot group is over."""
+        pairs = zip(self.groups, self.classes, strict=True)
+        return sum(each == group and name != self.background for each, name in pairs)
 
     @property
     def class_accuracy(self) -> NDArray[np.float64]:

@@ -17,6 +17,7 @@ from longtail.text import counted
 HEADLINE = tuple(
     METRICS[name] for name in ("accuracy", "many", "medium", "few", "worst_class", "expected_calibration_error")
 )
+OF_BACKGROUND = (METRICS["false_alarms"], METRICS["misses"])
 MOST_CHANGED = 5
 Tone = Literal["better", "worse", "even"]
 
@@ -55,7 +56,12 @@ class Table:
 
 
 def run_table(run: RunRecord) -> Table:
-    """One row: the accuracy of all images, of the shot groups and of the worst class, and the calibration."""
+    """One row: the accuracy of all images, of the shot groups and of the worst class, and the calibration.
+
+    A re-balanced classifier has a row above it, with what it was, and the differences.
+    """
+    if before := run.as_it_came:
+        return _headline_table((before, run), (_recipe_row((before,), None), _recipe_row((run,), (before,))))
     return _headline_table((run,), (_recipe_row((run,), None),))
 
 
@@ -107,14 +113,15 @@ def provenance(runs: Sequence[RunRecord]) -> tuple[str, ...]:
 def epochs_in_words(run: RunRecord) -> str:
     """Epochs of the stages: `80 + 12 epochs`."""
     epochs = [stage["epochs"] for stage in run.config["stages"]]
+    if not epochs:
+        return "no training"
     return f"{' + '.join(map(str, epochs))} {'epoch' if epochs == [1] else 'epochs'}"
 
 
 def groups_in_words(run: RunRecord) -> str:
     """Where the shot groups end and how many classes each has."""
-    groups = run.groups
     many, *others = (
-        f"{group_range(group, run.borders)} ({counted(groups.count(group), 'class')})" for group in SHOT_GROUPS
+        f"{group_range(group, run.borders)} ({counted(run.classes_of(group), 'class')})" for group in SHOT_GROUPS
     )
     return f"many: {many.replace(' (', ' training images (')}, medium: {others[0]}, few: {others[1]}"
 
@@ -145,9 +152,11 @@ def change_of(runs: Sequence[RunRecord], baseline: Sequence[RunRecord], metric: 
 def _headline_table(runs: Sequence[RunRecord], rows: tuple[tuple[Cell, ...], ...]) -> Table:
     columns = (
         Column("Recipe", numeric=False),
-        *(Column(metric.label, metric.meaning) for metric in HEADLINE),
+        *(Column(metric.label, metric.meaning) for metric in _metrics(runs[0])),
     )
     reading = ["Accuracy and ECE in percent of the test images; ECE is better the smaller."]
+    if runs[0].background is not None:
+        reading.append(f"Images of {named(runs[0].background, 32)}, the background, are in the last two columns alone.")
     if len({run.seed for run in runs}) > 1:
         reading.append("Means over the seeds, ± standard deviation.")
     if len(rows) > 1:
@@ -156,7 +165,11 @@ def _headline_table(runs: Sequence[RunRecord], rows: tuple[tuple[Cell, ...], ...
 
 
 def _recipe_row(runs: Sequence[RunRecord], baseline: Sequence[RunRecord] | None) -> tuple[Cell, ...]:
-    return (Cell(named(runs[0].recipe)), *(metric_cell(runs, baseline, metric) for metric in HEADLINE))
+    return (Cell(named(runs[0].recipe)), *(metric_cell(runs, baseline, metric) for metric in _metrics(runs[0])))
+
+
+def _metrics(run: RunRecord) -> tuple[Metric, ...]:
+    return HEADLINE if run.background is None else HEADLINE + OF_BACKGROUND
 
 
 def _changes_table(study: StudyRecord, recipe: str, sign: int) -> Table:

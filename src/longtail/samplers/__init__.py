@@ -2,6 +2,7 @@
 
 from longtail.samplers.index import LabelIndex as LabelIndex
 from longtail.samplers.rules import (
+    BY_NAME as BY_NAME,
     cben as cben,
     class_aware as class_aware,
     class_balanced as class_balanced,

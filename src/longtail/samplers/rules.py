@@ -99,6 +99,19 @@ def cben(lowest: float = 0.999, span: float = 0.0009, per: CbenReading = "sample
     return _by_image(name, lambda counts: weighting.cben(counts, lowest, span))
 
 
+BY_NAME: dict[str, Callable[[], Sampling]] = {
+    "instance": instance,
+    "class-balanced": class_balanced,
+    "square-root": square_root,
+    "progressive": progressive,
+    "effective-number": effective_number,
+    "cben": cben,
+    "class-aware": class_aware,
+    "reversed": reversed_,
+}
+"""The rules with their default numbers, as a command line or a file of settings calls them."""
+
+
 def _by_image(name: str, weigh: Callable[[ClassCounts], Weights]) -> Sampling:
     """Draws by class, where `weigh` gives what one image of each class weighs."""
     return ByClass(name, lambda counts, epoch, epochs: weighting.class_probability(counts, weigh(counts)))

@@ -67,6 +67,8 @@ def compare(
     folder = StudyFolder(Path(out) if out else free_name(Path("runs"), f"{images.name}-compare"))
     if folder.path.exists():
         raise LongtailError(f"{folder.path} exists already; give another --out, or remove it.")
+    if wishes.get("freeze") and wishes.get("features") is None:
+        wishes = {**wishes, "features": folder.features}
     while True:
         try:
             rows, unreadable = _train_all(folder, images, recipes, range(seeds), watcher, wishes)
@@ -116,17 +118,19 @@ def _train_all(
             with new_folder(folder.run(name, seed).path) as path:
                 trained = train_into(path, images, recipe, seed, watcher, wishes)
             images, unreadable = trained.images, unreadable or trained.unreadable
-            rows.append(_row(trained.run, name, seed))
+            rows.append(row_of(trained.run))
     return rows, unreadable
 
 
-def _row(run: Run, recipe: str, seed: int) -> dict[str, Any]:
+def row_of(run: Run) -> dict[str, Any]:
+    """The row of a finished run in a comparison."""
     metrics = run.metrics
     if metrics is None:
         raise LongtailError("There is no test image, so nothing can be compared; give data with a test part.")
+    config = run.folder.config
     return {
-        "recipe": recipe,
-        "seed": seed,
+        "recipe": config["recipe"],
+        "seed": config["seed"],
         "run": run.path.name,
         **summary(metrics),
         "train_seconds": metrics["train_seconds"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Unpack
+from typing import Any, NamedTuple, Unpack
 
 from longtail.data.open import open_images
 from longtail.data.parts import ImageSet
@@ -13,12 +13,13 @@ from longtail.data.reading import UnreadableImages
 from longtail.deploy.run import Run, save_model
 from longtail.draws import Key
 from longtail.metrics import evaluate
-from longtail.models.classifier import Classifier
-from longtail.runs import RunFolder, free_name, new_folder
+from longtail.models.classifier import Architecture, Classifier
+from longtail.runs import Predictions, RunFolder, free_name, new_folder
 from longtail.text import counted
 from longtail.training.log import Turn
 from longtail.training.plan import Plan, make_plan
 from longtail.training.recipes import recipe_name
+from longtail.training.stage import Stage
 from longtail.training.record import record
 from longtail.training.trainer import Trainer
 from longtail.training.wishes import Wishes, check_wishes
@@ -37,8 +38,9 @@ def train(
     """Train one classifier and return its run.
 
     Args:
-        data: a folder of class folders, one with train/ and test/ beneath, `cifar10` or `cifar100`; None takes
-            scikit-learn's digits.
+        data: a folder of class folders, or one with train/ and test/ beneath; a table of images (.csv, .jsonl,
+            .parquet); tar shards; a set of Hugging Face's `datasets`; or the name of a set that `longtail methods`
+            lists. None takes scikit-learn's digits.
         recipe: a name that `longtail methods` lists, or `FILE.py:function` for one's own.
         seed: of everything random; the split does not depend on it.
         out: the run folder, which must not exist; by default a free name under runs/.
@@ -78,13 +80,7 @@ def prepare(data: str | Path | None, watcher: Watcher, wishes: Wishes) -> ImageS
         LongtailError: a wish or the data are not usable.
     """
     check_wishes(wishes)
-    images = open_images(
-        data,
-        data_root=Path(wishes.get("data_root", "data")),
-        imbalance=wishes.get("imbalance"),
-        validation=wishes.get("val"),
-        watcher=watcher,
-    )
+    images = open_images(data, wishes, watcher)
     for line in images.notes:
         watcher.say(line)
     if images.unreadable:
@@ -108,42 +104,67 @@ def train_into(path: Path, images: ImageSet, recipe: str, seed: int, watcher: Wa
     for line in plan.lines():
         watcher.say(line)
     with plan.engine.running():
-        return _carry_out(plan, RunFolder(path), watcher)
+        return carry_out(plan, *plan.start(), RunFolder(path), watcher)
 
 
-def _carry_out(plan: Plan, folder: RunFolder, watcher: Watcher) -> Trained:
+def trainer_for(plan: Plan, folder: RunFolder, watcher: Watcher) -> Trainer:
+    """What carries the plan out, with the run's folder to write to."""
+    return Trainer(plan.engine, plan.preprocessing, folder, plan.workers, watcher, plan.features.cache(folder))
+
+
+def carry_out(
+    plan: Plan, classifier: Classifier, architecture: Architecture, folder: RunFolder, watcher: Watcher
+) -> Trained:
+    """Take a classifier through the steps of a plan, test it, and write its page."""
     from longtail.report.page import write_run_page
 
-    classifier, architecture = plan.start()
     record(folder, plan, classifier)
-
-    trainer = Trainer(plan.engine, plan.preprocessing, folder, plan.workers, watcher)
-    stages = plan.recipe.stages
+    folder.start_logs()
+    trainer = trainer_for(plan, folder, watcher)
+    steps = plan.recipe.steps
     started = time.perf_counter()
-    for number, stage in enumerate(stages, start=1):
-        turn, key = Turn(number, len(stages)), Key.of_seed(plan.seed).at("stage", number)
-        classifier = trainer.fit(classifier, stage, plan.images.train, turn, key, plan.images.validation)
+    for number, step in enumerate(steps, start=1):
+        turn = Turn(len([each for each in steps[:number] if isinstance(each, Stage)]), len(plan.recipe.stages))
+        key = Key.of_seed(plan.seed).at("stage", number)
+        classifier = trainer.carry_out(classifier, step, plan.images, plan.borders, turn, key)
     seconds = time.perf_counter() - started
-    save_model(classifier, architecture, plan.preprocessing, folder)
+    architecture = replace(architecture, head=classifier.head.description())
+    save_model(classifier, architecture, plan.preprocessing, folder, prior=plan.prior)
 
     unreadable = None
     try:
-        _test(trainer, classifier, plan, seconds)
+        tested = test(trainer, classifier, plan)
     except UnreadableImages as found:  # hours of training are not thrown away for a broken test image
         unreadable = found
         plan = replace(plan, images=plan.images.without(found.reasons))
         record(folder, plan, classifier)
-        _test(trainer, classifier, plan, seconds)
+        tested = test(trainer, classifier, plan)
+    if tested is not None:
+        folder.write_predictions(tested.predictions)
+        folder.write_metrics(tested.metrics | {"train_seconds": round(seconds, 1)})
     write_run_page(folder.path)
     return Trained(Run(folder), plan.images, unreadable)
 
 
-def _test(trainer: Trainer, classifier: Classifier, plan: Plan, seconds: float) -> None:
-    """Read the test part, for the first and only time, and write what the classifier made of it."""
+class Tested(NamedTuple):
+    """What a classifier made of the test part."""
+
+    predictions: Predictions
+    metrics: dict[str, Any]
+
+
+def test(trainer: Trainer, classifier: Classifier, plan: Plan) -> Tested | None:
+    """Read the test part, for the first and only time; None if there is none."""
     images = plan.images
     if images.test is None or len(images.test) == 0:
-        return
+        return None
     predictions = trainer.predict(classifier, images.test, "testing")
-    trainer.folder.write_predictions(predictions)
-    metrics = evaluate(predictions.logits, predictions.labels, images.counts, images.classes, plan.borders)
-    trainer.folder.write_metrics(metrics | {"train_seconds": round(seconds, 1)})
+    metrics = evaluate(
+        predictions.logits,
+        predictions.labels,
+        images.counts,
+        images.classes,
+        plan.borders,
+        background=images.background,
+    )
+    return Tested(predictions, metrics)

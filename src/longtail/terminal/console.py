@@ -23,6 +23,7 @@ THEME = Theme(
         "worse": "#e0554f",
         "heading": "bold",
         "error": "bold #e0554f",
+        "warning": "bold #d99a2b",
         "bar.complete": "#3f8fd2",
         "bar.finished": "#3fa66a",
         "bar.pulse": "#3f8fd2",

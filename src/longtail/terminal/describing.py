@@ -13,6 +13,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from longtail.counts import SHOT_GROUPS
+from longtail.data.audit import Finding
 from longtail.data.describe import Description
 from longtail.report.words import group_range
 from longtail.terminal.console import error_console, output_console
@@ -22,6 +23,9 @@ from longtail.text import counted, plain
 PARTS = {"train": "Training", "validation": "Validation", "test": "Test"}
 NAMED = 20
 """Unreadable files that are named; JSON names all."""
+GROUPS_NAMED, IN_A_GROUP = 5, 4
+"""Groups of images of a finding that are named, and images of each."""
+SIGNS = {"info": ("·", "dim"), "warning": ("!", "warning"), "error": ("✗", "error")}
 
 
 def show_description(description: Description) -> None:
@@ -36,6 +40,9 @@ def show_description(description: Description) -> None:
     for note in description.notes:
         console.print(plain(note), style="dim")
     _unreadable(description, console)
+    for finding in description.findings:
+        if finding.id != "unreadable-image":
+            _finding(finding, console)
 
 
 def _headline(description: Description) -> Text:
@@ -76,6 +83,20 @@ def _unreadable(description: Description, console: Console) -> None:
         console.print(f"  {plain(identity)}: {plain(reason)}", soft_wrap=True)
     if len(bad) > NAMED:
         console.print(f"  and {len(bad) - NAMED:,} more; --json names them all")
+
+
+def _finding(finding: Finding, console: Console) -> None:
+    """One line, and for images that belong together some of them."""
+    sign, style = SIGNS[finding.severity]
+    console.print(
+        Text.assemble((f"{sign} ", style), plain(f"{finding.text} "), (f"[{finding.id}]", "dim")), soft_wrap=True
+    )
+    groups = [row for row in finding.about if len(row) > 1]
+    for row in groups[:GROUPS_NAMED]:
+        more = ", ..." if len(row) > IN_A_GROUP else ""
+        console.print(f"  {', '.join(map(plain, row[:IN_A_GROUP]))}{more}", soft_wrap=True)
+    if len(groups) > GROUPS_NAMED:
+        console.print(f"  and {len(groups) - GROUPS_NAMED:,} more; --json names them all")
 
 
 def show_unreadable(files: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD
@@ -10,10 +11,13 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
+from longtail.data.words import listed
+from longtail.deploy.evaluate import Evaluation
 from longtail.report.records import RunRecord, StudyRecord
 from longtail.report.tables import Cell, Table, comparison_table, run_table
 from longtail.runs import RunFolder, StudyFolder
 from longtail.terminal.console import output_console
+from longtail.text import plain
 
 NUMBER_WIDTH = 6
 """Columns of a number at least, so that a table without spreads has some air."""
@@ -22,6 +26,21 @@ NUMBER_WIDTH = 6
 def show_run(folder: RunFolder) -> None:
     """The headline numbers of a run, where it lies, and its page."""
     _show(run_table(RunRecord.read(folder)), "run", folder.path, folder.page)
+
+
+def show_evaluation(evaluation: Evaluation) -> None:
+    """The headline numbers of a run on the images that it was measured on."""
+    record, measured = RunRecord.read(evaluation.run.folder), evaluation.metrics["measured"]
+    images = {"fingerprint": measured["fingerprint"], "test_images": evaluation.metrics["images"]}
+    record = replace(record, metrics=evaluation.metrics, config={**record.config, "data": {**record.data, **images}})
+    _show_table(run_table(record))
+    console = output_console()
+    what = [f"Measured on {plain(measured['data'])}, {evaluation.metrics['part']} images"]
+    if measured["test_prior"] is not None:
+        what.append(f"class prior {plain(measured['test_prior'])}")
+    console.print(", ".join(what), style="dim")
+    if missing := evaluation.metrics["not_measured"]:
+        console.print(f"Not measured, for want of images: {plain(listed(missing))}", style="dim")
 
 
 def show_study(folder: StudyFolder) -> None:
@@ -54,15 +73,21 @@ def _change(cell: Cell) -> Text:
 
 
 def _show(table: Table, what: str, path: Path, page: Path) -> None:
+    _show_table(table)
+    console = output_console()
+    console.print()
+    _point(console, what, path)
+    _point(console, "page", page)
+
+
+def _show_table(table: Table) -> None:
+    """The table, and below it what its numbers are."""
     console = output_console()
     console.print(Padding(grid(table), (1, 0), expand=False))
     sentences = [note for note in table.notes if note.endswith(".")]
     facts = [note for note in table.notes if not note.endswith(".")]
     for line in (*sentences, " · ".join(facts)):
         console.print(line, style="dim")
-    console.print()
-    _point(console, what, path)
-    _point(console, "page", page)
 
 
 def _point(console: Console, what: str, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -10,7 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from longtail.errors import LongtailError
+from longtail.device import choose_device
+from longtail.models.folding import folded
 
 PIXELS_FOR_THREADS = 16_384  # a batch: 16 images of 32 x 32
 
@@ -37,6 +38,17 @@ class Engine:
     def images(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) on the device, in the layout of the model."""
         return images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+
+    def frozen(self, network: nn.Module, precision: torch.dtype) -> Callable[[Tensor], Tensor]:
+        """The network as a function, images to float32 outputs: a copy without batch norm, without gradient."""
+        copy = self.place(folded(network).to(precision))
+
+        @torch.no_grad()
+        def outputs(images: Tensor) -> Tensor:
+            result: Tensor = copy(images.to(precision))
+            return result.float()
+
+        return outputs
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -70,24 +82,12 @@ def choose_engine(device: str = "auto") -> Engine:
     Raises:
         LongtailError: there is no such device here.
     """
-    name = _best_device() if device == "auto" else device
-    try:
-        chosen = torch.device(name)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
-        raise LongtailError(f"Device {device!r} cannot be used here ({reason}); use --device auto or cpu.") from None
+    chosen = choose_device(device)
     if chosen.type == "cuda":
         return Engine(chosen, torch.bfloat16, torch.cuda.get_device_name(chosen))
     if chosen.type == "cpu" and _cpu_has_bfloat16():
         return Engine(chosen, torch.bfloat16, "the processor multiplies bfloat16 in hardware")
     return Engine(chosen, torch.float32, "no fast bfloat16 here")
-
-
-def _best_device() -> str:
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _cpu_has_bfloat16() -> bool:

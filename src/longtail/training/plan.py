@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import torch
 
 from longtail.counts import ShotBorders
+from longtail.data.asked import Reading
 from longtail.data.parts import ImageSet
 from longtail.data.preprocessing import Preprocessing
+from longtail.data.sources import NAMED
 from longtail.draws import Key
+from longtail.errors import LongtailError
 from longtail.models.backbones import (
     RESNET32,
     build_backbone,
@@ -22,15 +26,49 @@ from longtail.models.backbones import (
     load_file,
     load_pretrained,
 )
+from longtail.models.branches import branch
 from longtail.models.classifier import Architecture, Classifier
+from longtail.runs import RunFolder
 from longtail.text import counted
 from longtail.training.engine import Engine, choose_engine
+from longtail.training.extraction import Cache
+from longtail.training.published import published
 from longtail.training.recipes import find_recipe, recipe_name
-from longtail.training.settings import Setting, setting_for
-from longtail.training.stage import Recipe
+from longtail.training.settings import HalfCosine, Setting, setting_for
+from longtail.training.stage import Recipe, Stage
 from longtail.training.wishes import Wishes, borders_of
 
 RESNET32_SIDE = 32  # pixels that photographs are brought to for CIFAR's network, unless --image-size says otherwise
+
+
+@dataclass(frozen=True)
+class Features:
+    """Whether the features of a frozen backbone are kept, where, and in how many views."""
+
+    kept: bool
+    views: int | None
+    folder: Path | None
+
+    @classmethod
+    def wished(cls, wishes: Wishes) -> Features:
+        """Kept where the backbone never learns, or where one asks for it by `views` or `features`."""
+        views, folder = wishes.get("views"), wishes.get("features")
+        asked = wishes.get("freeze", False) or views is not None or folder is not None
+        return cls(asked and views != 0, views, Path(folder) if folder else None)
+
+    def cache(self, run: RunFolder) -> Cache | None:
+        """Where a run keeps them; None computes them anew every epoch."""
+        return Cache(self.folder or run.features, self.views) if self.kept else None
+
+    def describe(self, setting: Setting) -> str:
+        """What is computed, in words, and what that leaves out."""
+        if not self.kept:
+            return "runs every epoch"
+        views = Cache(Path(), self.views).views_of(setting.augmentation)
+        if setting.augmentation is None:
+            return "features computed once, which is exact without augmentation"
+        many = "1 view of each image, not augmented" if views == 1 else f"{views} augmented views of each image"
+        return f"features of {many} computed once (an approximation, as is mixing features in the place of images)"
 
 
 @dataclass(frozen=True)
@@ -49,6 +87,19 @@ class Plan:
     borders: ShotBorders
     workers: int
     seed: int
+    features: Features
+    asked: Mapping[str, Any] | None = None
+    """What opens the same images again, as JSON; None where that would take a path of this machine."""
+    rebalanced: str | None = None
+    """What was re-balanced, where the recipe is a second stage alone."""
+
+    @property
+    def prior(self) -> list[float]:
+        """How often the trained classifier expects each class."""
+        counts = self.images.counts
+        if self.recipe.balanced:
+            return [1 / len(counts)] * len(counts)
+        return [count / counts.total for count in counts.per_class]
 
     def start(self) -> tuple[Classifier, Architecture]:
         """The classifier before its first step; two recipes start from the same backbone if they have the same seed.
@@ -62,25 +113,32 @@ class Plan:
             load_pretrained(self.backbone, backbone)
         elif self.weights != "none":
             load_file(backbone, Path(self.weights))
+        if self.recipe.branching:
+            backbone = branch(backbone, self.recipe.branching, trained=self.weights != "none")
         torch.manual_seed(Key.of_seed(self.seed).at("head").value)
         head = self.recipe.head(feature_size(backbone), len(self.images.classes))
         classifier = Classifier(backbone, head)
-        architecture = Architecture(self.backbone, self.image_size, head.description(), self.images.classes)
+        architecture = Architecture(
+            self.backbone, self.image_size, head.description(), self.images.classes, self.recipe.branching
+        )
         return classifier, architecture
 
     def lines(self) -> list[str]:
         """The choices and their reasons, a line each."""
         setting = self.setting
-        first = self.recipe.stages[0]
-        stages = " + ".join(f"{counted(stage.epochs, 'epoch')} of {stage.name}" for stage in self.recipe.stages)
+        steps = " + ".join(
+            f"{counted(step.epochs, 'epoch')} of {step.name}" if isinstance(step, Stage) else step.name
+            for step in self.recipe.steps
+        )
         height, width = self.preprocessing.size
         return [
-            f"Recipe {self.recipe_name}: {stages}; seed {self.seed}",
+            f"Recipe {self.recipe_name}: {steps}; seed {self.seed}",
             f"Backbone {self.backbone}, weights {Path(self.weights).name}, images {width} x {height} pixels",
-            f"Batch {first.batch_size}, learning rate {first.lr:g} ({setting.source})",
+            f"Batch {setting.batch_size}, learning rate {setting.lr:g} ({setting.source})",
             f"Shot groups: many has more than {self.borders.many_above:.3g} training images, "
             f"few fewer than {self.borders.few_below:.3g}",
             f"Running on {self.engine.describe()}",
+            *([f"Frozen backbone: {self.features.describe(self.setting)}"] if self.features.kept else []),
         ]
 
 
@@ -96,14 +154,18 @@ def make_plan(images: ImageSet, recipe: str, seed: int, wishes: Wishes) -> Plan:
     check_backbone(backbone)
     if weights is None:
         weights = "none" if backbone == RESNET32 else setting.weights
+    name, freeze = recipe_name(recipe), wishes.get("freeze", False)
+    row = published(name, images, wishes.get("numbers", "paper"))
+    setting = _on_frozen_features(setting, str(weights)) if freeze else row.applied_to(setting)
     setting = _as_wished(setting.for_images(len(images.train)), wishes)
+    way = find_recipe(recipe)(images.counts, setting, **row.method)
     side = wishes.get("image_size")
     preprocessing = _preprocessing(images, backbone, side)
     height, width = preprocessing.size
     return Plan(
         images=images,
-        recipe_name=recipe_name(recipe),
-        recipe=find_recipe(recipe)(images.counts, setting),
+        recipe_name=name,
+        recipe=way.on_frozen_features(name) if freeze else way,
         setting=setting,
         backbone=backbone,
         weights=str(weights),
@@ -111,9 +173,28 @@ def make_plan(images: ImageSet, recipe: str, seed: int, wishes: Wishes) -> Plan:
         preprocessing=preprocessing,
         engine=choose_engine(wishes.get("device", "auto")).for_batches_of(setting.batch_size * height * width),
         borders=borders_of(wishes) or images.counts.shot_borders(),
-        workers=_workers(images, wishes.get("workers")),
+        workers=workers_for(images, wishes.get("workers")),
         seed=seed,
+        features=Features.wished(wishes),
+        asked=_asked(images, wishes),
     )
+
+
+def _asked(images: ImageSet, wishes: Wishes) -> dict[str, Any] | None:
+    """A set that has a name is opened by it, cut down and divided as wished."""
+    if images.name not in NAMED:
+        return None
+    reading = {name: value for name, value in wishes.items() if name in Reading.__annotations__}
+    plain = {name: value for name, value in reading.items() if isinstance(value, float | int | str)}
+    return {"data": images.name, "reading": {name: plain[name] for name in plain if not name.endswith("root")}}
+
+
+def _on_frozen_features(setting: Setting, weights: str) -> Setting:
+    if weights == "none":
+        raise LongtailError(
+            "--freeze keeps the backbone as it is, which makes sense for trained weights: give --weights."
+        )
+    return replace(setting, source="a head on frozen features", lr=0.1, decay=HalfCosine())
 
 
 def _as_wished(setting: Setting, wishes: Wishes) -> Setting:
@@ -137,7 +218,7 @@ def _preprocessing(images: ImageSet, backbone: str, side: int | None) -> Preproc
     return Preprocessing((side or RESNET32_SIDE,) * 2)
 
 
-def _workers(images: ImageSet, wished: int | None) -> int:
+def workers_for(images: ImageSet, wished: int | None) -> int:
     """Processes that decode; images that lie in memory need none."""
     if wished is not None:
         return wished

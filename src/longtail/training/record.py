@@ -34,6 +34,7 @@ def configuration(plan: Plan, classifier: Classifier) -> dict[str, Any]:
     return {
         "longtail": version("longtail"),
         "recipe": plan.recipe_name,
+        "rebalanced": plan.rebalanced,
         "seed": plan.seed,
         "device": plan.engine.device.type,
         "precision": plan.engine.precision_name,
@@ -41,8 +42,10 @@ def configuration(plan: Plan, classifier: Classifier) -> dict[str, Any]:
         "data": {
             "name": images.name,
             "kind": images.kind,
+            "asked": plan.asked,
             "classes": list(images.classes),
             "counts": list(images.counts.per_class),
+            "background": images.background,
             "counts_before_split": list(before.per_class) if before else None,
             "imbalance_ratio": images.counts.ratio,
             "train_images": 0,
@@ -59,7 +62,9 @@ def configuration(plan: Plan, classifier: Classifier) -> dict[str, Any]:
             "image_size": list(plan.preprocessing.size),
         },
         "setting": plan.setting.source,
+        "steps": [step.name for step in plan.recipe.steps],
         "stages": [stage.description() for stage in plan.recipe.stages],
+        "frozen_backbone": plan.features.describe(plan.setting),
         "shot_borders": {"many_above": plan.borders.many_above, "few_below": plan.borders.few_below},
     }
 

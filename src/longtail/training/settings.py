@@ -1,9 +1,12 @@
-"""What data sets change in a recipe, as data: everything else is the recipe's."""
+"""How a first training goes, by the kind of images, as data: everything else is the recipe's."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
 
 from longtail.data.augment import Augmentation, CropFlip, RandomResizedCropFlip
 from longtail.schedules import CosineDecay, MultiStep, Schedule, WarmUp
@@ -28,6 +31,17 @@ class Setting:
     retraining: float  # length of a second stage on the classifier alone, as a share of `epochs`
     retraining_mixup: float | None  # alpha there; None does not mix
     augmentation: Augmentation | None
+    nesterov: bool = False
+
+    @property
+    def retraining_epochs(self) -> int:
+        """Epochs of a second stage on the classifier alone."""
+        return max(1, round(self.retraining * self.epochs))
+
+    @property
+    def optimizer(self) -> Callable[..., torch.optim.Optimizer]:
+        """Parameter groups and learning rate to an optimiser."""
+        return partial(torch.optim.SGD, momentum=0.9, weight_decay=self.weight_decay, nesterov=self.nesterov)
 
     def for_images(self, number: int) -> Setting:
         """The setting for `number` training images.
@@ -39,14 +53,27 @@ class Setting:
         return replace(self, batch_size=batch_size, lr=self.lr * batch_size / self.batch_size)
 
 
-def paper_decay(epochs: int) -> Schedule:
-    """GCL's decay (CVPR 2022, section 4.2): x 0.01 at 0.8 and 0.9 of the epochs; linear warm-up as in its code."""
-    return WarmUp(0.025 * epochs, MultiStep((round(0.8 * epochs), round(0.9 * epochs)), factor=0.01))
+@dataclass(frozen=True)
+class StepsAt:
+    """The learning rate is multiplied by `factor` at these shares of the epochs, after a linear warm-up."""
+
+    shares: tuple[float, ...]
+    factor: float
+    warm_up: float = 0.025  # 5 epochs of 200, as in most published code
+
+    def __call__(self, epochs: int) -> Schedule:
+        steps = MultiStep(tuple(round(share * epochs) for share in self.shares), self.factor)
+        return WarmUp(self.warm_up * epochs, steps) if self.warm_up else steps
 
 
-def fine_tuning_decay(epochs: int) -> Schedule:
-    """Half a cosine to zero, after a short linear warm-up."""
-    return WarmUp(0.05 * epochs, CosineDecay(epochs))
+@dataclass(frozen=True)
+class HalfCosine:
+    """The learning rate falls to zero over half a cosine, after a linear warm-up."""
+
+    warm_up: float = 0.0
+
+    def __call__(self, epochs: int) -> Schedule:
+        return WarmUp(self.warm_up * epochs, CosineDecay(epochs)) if self.warm_up else CosineDecay(epochs)
 
 
 CIFAR = Setting(
@@ -57,7 +84,7 @@ CIFAR = Setting(
     batch_size=128,
     lr=0.1,
     weight_decay=2e-4,
-    decay=paper_decay,
+    decay=StepsAt((0.8, 0.9), 0.01),
     mixup=1.0,
     retraining=0.15,  # 30 epochs after 200, as in GCL's code
     retraining_mixup=1.0,
@@ -79,7 +106,7 @@ PHOTOGRAPHS = Setting(
     batch_size=64,
     lr=0.01,
     weight_decay=1e-4,
-    decay=fine_tuning_decay,
+    decay=HalfCosine(warm_up=0.05),
     mixup=0.2,
     retraining=0.15,
     retraining_mixup=1.0,
@@ -93,7 +120,7 @@ PHOTOGRAPHS_FROM_SCRATCH = replace(
     batch_size=256,
     lr=0.1,
     weight_decay=2e-4,
-    decay=paper_decay,
+    decay=StepsAt((0.8, 0.9), 0.01),
 )
 
 

@@ -1,23 +1,29 @@
-"""A stage takes a classifier and returns it trained; a recipe is a head and the stages it goes through."""
+"""Steps take a classifier and return it: a stage by gradient, a head edit in closed form. A recipe is a row of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from longtail.data.augment import Augmentation
-from longtail.data.mixing import Mixing
+from longtail.data.mixing import Mixing, Place
+from longtail.draws import Key
+from longtail.errors import LongtailError
 from longtail.losses.criterion import Criterion
+from longtail.models.branches import Branching
 from longtail.models.classifier import Classifier
 from longtail.models.heads import Head
+from longtail.moment import Mixed
 from longtail.samplers import Sampling, instance
 from longtail.schedules import Constant, Schedule
+from longtail.training.evidence import Edited, Evidence
 
+Targets = Tensor | Mixed
 OptimizerFunction = Callable[..., torch.optim.Optimizer]  # (parameter groups, lr) -> optimizer
 SGD: OptimizerFunction = partial(torch.optim.SGD, momentum=0.9, weight_decay=2e-4)
 WHOLE_NETWORK: Mapping[str, float] = {"backbone": 1.0, "head": 1.0}
@@ -40,11 +46,14 @@ class Stage:
     lr: float  # of the first epoch after warm-up
     lr_schedule: Schedule = field(default_factory=Constant)  # epoch -> share of `lr`
     optimizer: OptimizerFunction = SGD
-    sampling: Sampling = field(default_factory=instance)
+    samplings: tuple[Sampling, ...] = field(default_factory=lambda: (instance(),))
+    """Which images come when; of several, each gives a batch, and the network sees them as one."""
     mixing: Mixing | None = None
     augmentation: Augmentation | None = None
     learns: Mapping[str, float] = field(default_factory=lambda: WHOLE_NETWORK)
     """Module or parameter of the classifier, by its path -> factor on the learning rate; the rest is frozen."""
+    moves_batch_norm: bool = False
+    """Whether the statistics of a frozen backbone's batch norm follow the images of this stage."""
     begin: Callable[[Classifier], Classifier] = unchanged
     """What happens to the structure before the first step: a fresh head, learnable scales."""
 
@@ -58,6 +67,12 @@ class Stage:
                 groups[max(paths, key=len)].append(parameter)
         return [{"params": groups[path], "factor": factor} for path, factor in self.learns.items()]
 
+    def mixed(self, here: Place, samples: Tensor, targets: Targets, key: Key, epoch: int) -> tuple[Tensor, Targets]:
+        """Samples and targets of a batch, mixed if this stage mixes them at this place and nobody has yet."""
+        if self.mixing is None or isinstance(targets, Mixed) or self.mixing.place(key) != here:
+            return samples, targets
+        return self.mixing.mix(samples, targets, key, epoch)
+
     def description(self) -> dict[str, Any]:
         """The stage as JSON, for the run folder and the page."""
         return {
@@ -67,19 +82,58 @@ class Stage:
             "batch_size": self.batch_size,
             "lr": self.lr,
             "optimizer": _optimizer_name(self.optimizer),
-            "sampling": str(self.sampling),
+            "sampling": " and ".join(map(str, self.samplings)),
             "mixing": str(self.mixing) if self.mixing else None,
             "augmentation": repr(self.augmentation) if self.augmentation else None,
             "learns": dict(self.learns),
+            "moves_batch_norm": self.moves_batch_norm,
         }
 
 
 @dataclass(frozen=True)
+class HeadEdit:
+    """A change of a trained head in closed form: tau-normalisation, class means, a known prior."""
+
+    name: str
+    edit: Callable[[Head, Evidence], Edited]
+    """Head and what is known of the images -> the new head, and what was chosen on the way."""
+
+
+Step = Stage | HeadEdit
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """A way to train: the head, and the stages one after the other."""
+    """A way to train: the head, the steps one after the other, and what the outcome's probabilities stand for."""
 
     head: Callable[[int, int], Head]  # features D, classes C -> head
-    stages: tuple[Stage, ...]
+    steps: tuple[Step, ...]
+    branching: Branching | None = None
+    """How the backbone splits into branches or experts."""
+    balanced: bool = True
+    """Whether the classifier expects all classes alike; else as often as in training, as cross-entropy leaves it."""
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The steps that train by gradient."""
+        return tuple(step for step in self.steps if isinstance(step, Stage))
+
+    def on_frozen_features(self, name: str) -> Recipe:
+        """The same with the backbone left as it is: only the head learns.
+
+        Raises:
+            LongtailError: the recipe divides the backbone into branches.
+        """
+        if self.branching:
+            raise LongtailError(
+                f"Recipe {name} trains branches of its own, so --freeze leaves it nothing; leave it away."
+            )
+        return replace(self, steps=tuple(_head_alone(step) if isinstance(step, Stage) else step for step in self.steps))
+
+
+def _head_alone(stage: Stage) -> Stage:
+    learns = {path: factor for path, factor in stage.learns.items() if path.startswith("head")}
+    return replace(stage, learns=learns, moves_batch_norm=False)
 
 
 def is_frozen(module: nn.Module) -> bool:

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from longtail.counts import ShotBorders
 from longtail.data.loading import Loader
-from longtail.data.mixing import Place
-from longtail.data.parts import Part
+from longtail.data.parts import ImageSet, Part
 from longtail.data.preprocessing import Preprocessing
 from longtail.draws import Key
 from longtail.metrics import Outcomes, accuracy, balanced_accuracy
 from longtail.models.classifier import Classifier
-from longtail.moment import Mixed
 from longtail.runs import Predictions, RunFolder
 from longtail.samplers import LabelIndex
 from longtail.training.engine import Engine
+from longtail.training.evidence import Evidence, Features
+from longtail.training.extraction import Cache, Extraction
 from longtail.training.log import StageLog, Turn
-from longtail.training.stage import Stage, is_frozen
+from longtail.training.sources import CachedFeatures, FrozenNetwork, Images, Source, order_of
+from longtail.training.stage import HeadEdit, Stage, Step, is_frozen
 from longtail.watching import Watcher
 
-Targets = Tensor | Mixed
+TEST_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,22 @@ class Trainer:
     folder: RunFolder
     workers: int
     watcher: Watcher
+    cache: Cache | None = None
+    """Where the features of a frozen network are kept; None computes them anew every epoch, which is exact."""
+
+    def carry_out(
+        self,
+        classifier: Classifier,
+        step: Step,
+        images: ImageSet,
+        borders: ShotBorders,
+        turn: Turn,
+        key: Key,
+    ) -> Classifier:
+        """Take a classifier through one step of a recipe, on the training images."""
+        if isinstance(step, Stage):
+            return self.fit(classifier, step, images.train, turn, key, images.validation)
+        return self.edit(classifier, step, images, borders)
 
     def fit(
         self,
@@ -49,7 +67,7 @@ class Trainer:
         """Train a classifier through one stage.
 
         Args:
-            classifier: what the stage before left.
+            classifier: what the step before left.
             stage: what to do.
             part: training images.
             turn: which stage of how many this is, for the log.
@@ -66,29 +84,25 @@ class Trainer:
         objective = stage.objective.to(self.engine.device)
         backbone_learns = not is_frozen(classifier.backbone)
 
+        stage = replace(stage, batch_size=min(stage.batch_size, len(part)))
+        steps = len(part) // stage.batch_size  # every batch is whole: the left-over images come in another epoch
         index = LabelIndex.of(part.labels, classifier.head.classes)
-        loader = self._loader(part, stage)
-        batch_size = min(stage.batch_size, len(part))
-        steps = len(part) // batch_size  # every batch is whole: the left-over images come in another epoch
-        positions = np.arange(steps * batch_size)
+        source = self._source(classifier.backbone, stage, part, backbone_learns)
 
-        with closing(loader), StageLog(self.folder, self.watcher, stage, turn, steps, batch_size) as log:
+        with closing(source), StageLog(self.folder, self.watcher, stage, turn, steps, stage.batch_size) as log:
             for epoch in range(stage.epochs):
                 here = key.at("epoch", epoch)
-                order = stage.sampling.indices(index, here.at("order"), epoch, stage.epochs, positions)
                 rate = _set_learning_rate(optimizer, stage, epoch)
                 classifier.train()
-                classifier.backbone.train(backbone_learns)
+                classifier.backbone.train(backbone_learns or stage.moves_batch_norm)
 
-                for step, batch in enumerate(loader.batches(order, positions, here.at("augmentation"))):
+                order = order_of(stage, index, here, epoch, steps)
+                for step, sample in enumerate(source.samples(order, here, epoch)):
                     place = here.at("step", step)
                     torch.manual_seed(place.value)  # dropout and the like
-                    images = self.engine.images(self.preprocessing.normalise(batch.images))
-                    images, targets = _mix(stage, "images", images, batch.labels.to(images.device), place)
                     with self.engine.autocast():
-                        with torch.set_grad_enabled(backbone_learns):
-                            features = classifier.backbone(images)
-                        features, targets = _mix(stage, "features", features, targets, place)
+                        features = source.features(sample.inputs)
+                        features, targets = stage.mixed("features", features, sample.targets, place, epoch)
                         scores = classifier.head(features)
                     classifier.head.observe(features.detach())
                     loss = objective(
@@ -96,7 +110,7 @@ class Trainer:
                         targets,
                         features=features,
                         epoch=epoch,
-                        draws=here.at("loss").draws(batch.positions.to(self.engine.device)),
+                        draws=here.at("loss").draws(sample.positions[: len(scores)].to(self.engine.device)),
                     )
                     loss.backward()
                     optimizer.step()
@@ -104,9 +118,37 @@ class Trainer:
                     log.step(epoch, step, loss.detach(), rate)
 
                 if epoch == 0:
-                    loader.decode_all()  # a broken image that no batch held shows now, not hours later
+                    source.check()  # a broken image that no batch held shows now, not hours later
                 log.end_epoch(epoch, rate, self._validate(classifier, validation))
         return classifier
+
+    def edit(self, classifier: Classifier, step: HeadEdit, images: ImageSet, borders: ShotBorders) -> Classifier:
+        """Change a classifier's head in closed form; what was chosen is said, and written beside the run's metrics."""
+        backbone, validation = classifier.backbone, images.validation
+        evidence = Evidence(
+            images.counts,
+            borders,
+            see_train=lambda: self.features(backbone, images.train),
+            see_validation=lambda: self.features(backbone, validation) if validation is not None else None,
+        )
+        with torch.no_grad():
+            edited = step.edit(classifier.head, evidence)
+        if edited.record:
+            self.folder.add_choice({"step": step.name, **edited.record})
+            self.watcher.say(f"{step.name}: {edited.says}")
+        return self.engine.place(Classifier(backbone, edited.head))
+
+    @torch.no_grad()
+    def features(self, backbone: nn.Module, part: Part) -> Features:
+        """Features of all images of a part, not augmented, in float32 (from the cache as far as float16 holds them).
+
+        Raises:
+            UnreadableImages: an image cannot be decoded; the pass over all images is finished first.
+        """
+        labels = torch.from_numpy(part.labels).to(self.engine.device)
+        if self.cache is not None:
+            return Features(self._extraction(self.cache).plain(backbone, part).to(self.engine.device), labels)
+        return Features(torch.cat(list(self._passes(self.engine.place(backbone).eval(), part, "features"))), labels)
 
     @torch.no_grad()
     def predict(self, classifier: Classifier, part: Part, name: str) -> Predictions:
@@ -116,14 +158,22 @@ class Trainer:
             UnreadableImages: an image cannot be decoded; the pass over all images is finished first.
         """
         classifier = self.engine.place(classifier).eval()
-        loader = Loader(part, self.preprocessing, None, batch_size=256, workers=self.workers, watcher=self.watcher)
-        logits = []
+        if self.cache is not None and is_frozen(classifier.backbone):
+            values = self.features(classifier.backbone, part).values
+            logits = [classifier.head.logits(some) for some in values.split(TEST_BATCH)]
+        else:
+            logits = list(self._passes(classifier, part, name))
+        return Predictions(torch.cat(logits).float().cpu().numpy(), part.labels, part.identities)
+
+    def _passes(self, network: nn.Module, part: Part, name: str) -> Iterator[Tensor]:
+        """What a network makes of the images of a part, batch by batch."""
+        loader = Loader(
+            part, self.preprocessing, None, batch_size=TEST_BATCH, workers=self.workers, watcher=self.watcher
+        )
         with closing(loader), self.watcher.task(name, len(part), "images") as task:
             for batch in loader.batches():
-                images = self.engine.images(self.preprocessing.normalise(batch.images))
-                logits.append(classifier(images).float().cpu())
+                yield network(self.engine.images(self.preprocessing.normalise(batch.images)))
                 task.advance(len(batch.labels))
-        return Predictions(torch.cat(logits).numpy(), part.labels, part.identities)
 
     def _validate(self, classifier: Classifier, part: Part | None) -> dict[str, float]:
         if part is None:
@@ -135,22 +185,28 @@ class Trainer:
             "validation_balanced_accuracy": balanced_accuracy(outcomes),
         }
 
-    def _loader(self, part: Part, stage: Stage) -> Loader:
-        return Loader(
+    def _source(self, backbone: nn.Module, stage: Stage, part: Part, learns: bool) -> Source:
+        """Cached features where there is a cache, else the frozen network itself; images where the network changes."""
+        changes = learns or stage.moves_batch_norm
+        if self.cache is not None and not changes:
+            views = self._extraction(self.cache).views(backbone, part, stage.augmentation)
+            return CachedFeatures(views, part.labels, self.engine, stage)
+        loader = Loader(
             part,
             self.preprocessing,
             stage.augmentation,
-            batch_size=stage.batch_size,
+            batch_size=stage.batch_size * len(stage.samplings),
             workers=self.workers,
             watcher=self.watcher,
         )
+        images = Images(loader, self.preprocessing, self.engine, stage, backbone, learns)
+        if changes:
+            return images
+        height, width = self.preprocessing.size
+        return FrozenNetwork(images, backbone, self.engine, pixels=stage.batch_size * height * width)
 
-
-def _mix(stage: Stage, here: Place, samples: Tensor, targets: Targets, key: Key) -> tuple[Tensor, Targets]:
-    """Samples and targets, mixed if this stage mixes this batch at this place."""
-    if stage.mixing is None or isinstance(targets, Mixed) or stage.mixing.place(key) != here:
-        return samples, targets
-    return stage.mixing.mix(samples, targets, key)
+    def _extraction(self, cache: Cache) -> Extraction:
+        return Extraction(cache, self.engine, self.preprocessing, self.workers, self.watcher)
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, stage: Stage, epoch: int) -> float:

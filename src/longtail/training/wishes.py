@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, TypedDict, get_args
+from typing import Literal, get_args
 
 from longtail.counts import ShotBorders
+from longtail.data.asked import Reading
 from longtail.errors import LongtailError, unknown
+from longtail.training.published import Numbers
 
 BadImages = Literal["error", "drop"]
 
 
-class Wishes(TypedDict, total=False):
+class Wishes(Reading, total=False):
     """What is left out, or None, is chosen by what the images are; every choice is said and recorded."""
 
     epochs: int | None
@@ -29,23 +31,25 @@ class Wishes(TypedDict, total=False):
     """Images a step."""
     lr: float | None
     """Learning rate of stage one after warm-up."""
-    val: float | str | Path | None
-    """Fraction of the training images kept for validation, a folder of them, or 0."""
+    numbers: Numbers
+    """`paper`, or `code`: whose hyper-parameters a recipe gets where they differ."""
+    freeze: bool
+    """Whether only the head learns, on features of the backbone that are computed once."""
+    views: int | None
+    """Augmented views of an image whose features are kept for a frozen backbone; 0 computes them anew every epoch."""
+    features: str | Path | None
+    """Folder of kept features, which runs may share; by default one inside the run folder."""
     workers: int | None
     """Processes that decode images."""
-    imbalance: float | None
-    """Ratio of largest to smallest class that balanced data are cut down to."""
     bad_images: BadImages
     """Images that cannot be decoded: `error` names all and stops, `drop` goes on without them."""
-    data_root: str | Path
-    """Folder of the named data sets."""
     shot_borders: ShotBorders | tuple[float, float] | None
     """Many has more training images than the first, few has fewer than the second."""
 
 
 def check_wishes(wishes: Wishes) -> None:
     """Raise LongtailError for a wish that cannot be granted whatever the data are."""
-    for name, smallest in (("epochs", 1), ("image_size", 8), ("batch_size", 2), ("workers", 0)):
+    for name, smallest in (("epochs", 1), ("image_size", 8), ("batch_size", 2), ("views", 0), ("workers", 0)):
         number = wishes.get(name)
         if number is not None and not (isinstance(number, int) and number >= smallest):
             raise LongtailError(f"{_flag(name)} must be a whole number of at least {smallest}, not {number}.")
@@ -55,6 +59,8 @@ def check_wishes(wishes: Wishes) -> None:
     weights = wishes.get("weights")
     if weights not in {None, "pretrained", "none"} and not Path(str(weights)).is_file():
         raise LongtailError(f"--weights must be pretrained, none, or a safetensors file; there is no file {weights!r}.")
+    if wishes.get("numbers", "paper") not in get_args(Numbers):
+        raise unknown("source of numbers", str(wishes["numbers"]), get_args(Numbers))
     if wishes.get("bad_images", "error") not in get_args(BadImages):
         raise unknown("policy for bad images", str(wishes["bad_images"]), get_args(BadImages))
 

@@ -1,0 +1,282 @@
+"""A trained classifier made fair to rare classes: a new head on its frozen features; the model given is only read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Unpack
+
+from longtail.data.parts import ImageSet
+from longtail.data.preprocessing import Preprocessing
+from longtail.deploy.foreign import load_foreign, read_preprocessing
+from longtail.deploy.run import Run, load
+from longtail.errors import LongtailError
+from longtail.models.class_order import read_classes
+from longtail.models.classifier import Architecture, Classifier
+from longtail.models.heads import Linear
+from longtail.runs import RunFolder, StudyFolder, free_name, new_folder
+from longtail.studies.compare import Study, row_of
+from longtail.studies.train import carry_out, prepare, test, trainer_for
+from longtail.training.engine import choose_engine
+from longtail.training.plan import Features, Plan, workers_for
+from longtail.training.settings import Setting, setting_for
+from longtail.training.stage import Recipe
+from longtail.training.ways import Way, ways
+from longtail.training.wishes import Wishes, borders_of
+from longtail.watching import Watcher
+
+BEFORE = "before"
+"""What the classifier is called in a study as it came."""
+
+
+@dataclass(frozen=True)
+class Original:
+    """A trained classifier as it came: a run of longtail, or a file made elsewhere."""
+
+    name: str
+    classifier: Classifier
+    architecture: Architecture
+    preprocessing: Preprocessing
+    run: Run | None
+    """None: it was trained elsewhere."""
+
+    @classmethod
+    def open(
+        cls, model: str | Path, classes: str | Path | None, preprocessing: str | Path | None, wishes: Wishes
+    ) -> Original:
+        """Read a run folder or a file of weights.
+
+        Raises:
+            LongtailError: it cannot be used as it is; the sentence says what it lacks.
+        """
+        path = Path(model)
+        if path.is_dir():
+            run = load(path)
+            return cls(path.name, run.model, Architecture.of(run.folder.model), run.preprocessing, run)
+        backbone = wishes.get("backbone")
+        if backbone is None:
+            raise LongtailError(
+                f"What network is {path}? Give --backbone, for instance resnet50 or torchvision/resnet18."
+            )
+        classifier, architecture, prepared = load_foreign(
+            path,
+            backbone=backbone,
+            classes=read_classes(Path(classes)) if classes else None,
+            image_size=wishes.get("image_size"),
+            preprocessing=read_preprocessing(Path(preprocessing)) if preprocessing else None,
+        )
+        return cls(path.stem, classifier, architecture, prepared, None)
+
+    def copy(self) -> Classifier:
+        """The classifier to work on, its backbone frozen; the original stays as it came."""
+        classifier = deepcopy(self.classifier)
+        classifier.backbone.requires_grad_(False)
+        return classifier
+
+    @property
+    def balanced(self) -> bool:
+        """Whether it expects all classes alike, as far as it is known."""
+        prior = (self.run.folder.model.get("prior") if self.run else None) or [0.0, 1.0]
+        return bool(max(prior) == min(prior))
+
+
+def images_for(original: Original, data: str | Path | None, watcher: Watcher, wishes: Wishes) -> ImageSet:
+    """The images to re-balance on, their classes in the order of the classifier's outputs.
+
+    Raises:
+        LongtailError: they are not known, or of other classes.
+    """
+    known = original.run.folder.config["data"] if original.run else {}
+    if data is None:
+        if not known.get("asked"):
+            raise LongtailError(
+                f"Which images? {original.name} does not know a place; give the folder it was trained on."
+            )
+        data, wishes = known["asked"]["data"], {**known["asked"]["reading"], **_given(wishes)}
+    images = prepare(data, watcher, wishes).in_order_of(original.architecture.classes)
+    if not known:
+        watcher.say(f"Whether {original.name} has seen the test images before is not known here")
+    elif known["fingerprint"] != images.fingerprint():
+        watcher.say(f"These are not the images, or not the split, of {original.name}: it may have seen the test images")
+    return images
+
+
+def rebalance(
+    model: str | Path,
+    data: str | Path | None = None,
+    *,
+    how: str = "crt",
+    sampler: str = "cben",
+    loss: str | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    classes: str | Path | None = None,
+    preprocessing: str | Path | None = None,
+    watcher: Watcher | None = None,
+    **wishes: Unpack[Wishes],
+) -> Run:
+    """Re-balance the head of a trained classifier and return the new run; the model given is only read.
+
+    Args:
+        model: a run folder, or weights made elsewhere: safetensors, or a .pt with tensors alone (then `backbone` too).
+        data: the images, as for `longtail.train`; a run on a named set knows its own.
+        how: `crt`, `crt-warm`, `lws`, `disalign`, `mislas`, `tau-norm`, `ncm` or `posthoc`.
+        sampler: of crt and lws: `cben`, `class-balanced`, `effective-number`, `instance`, ...
+        loss: of crt and lws, by its name in `longtail.losses`; by default cross-entropy, or GCL's for a cosine head.
+        seed: of everything random.
+        out: the run folder, which must not exist; by default a free name under runs/.
+        classes: a file of class names in the order of the outputs, where weights made elsewhere do not say them.
+        preprocessing: a JSON file as model.json has it, where it is not the published one of the backbone.
+        watcher: who is told of progress.
+        **wishes: as for `longtail.train`; `epochs` are those of the second stage.
+
+    Raises:
+        LongtailError: something cannot be done as asked; no folder is left behind.
+    """
+    (way,) = ways([how], [sampler], loss)
+    job = _Job.prepare(model, data, classes, preprocessing, watcher or Watcher(), wishes)
+    with new_folder(Path(out) if out else free_name(Path("runs"), f"{job.original.name}-{way.name}")) as path:
+        job.test_before(RunFolder(path))
+        return job.carry_out(way, seed, RunFolder(path))
+
+
+def compare_rebalanced(
+    model: str | Path,
+    data: str | Path | None = None,
+    *,
+    how: Sequence[str] = ("lws", "tau-norm", "crt"),
+    sampler: Sequence[str] = ("cben",),
+    loss: str | None = None,
+    seeds: int = 1,
+    out: str | Path | None = None,
+    classes: str | Path | None = None,
+    preprocessing: str | Path | None = None,
+    watcher: Watcher | None = None,
+    **wishes: Unpack[Wishes],
+) -> Study:
+    """Re-balance a trained classifier in several ways on the same features, and compare them with what it was.
+
+    Args:
+        model: as for `rebalance`.
+        data: as for `rebalance`.
+        how: ways; those that sample are tried with each sampler.
+        sampler: samplers.
+        loss: as for `rebalance`.
+        seeds: how many: 0, 1, ... What is in closed form is done once.
+        out: the folder of the comparison, which must not exist; by default a free name under runs/.
+        classes: as for `rebalance`.
+        preprocessing: as for `rebalance`.
+        watcher: who is told of progress.
+        **wishes: as for `rebalance`.
+
+    Raises:
+        LongtailError: something cannot be done as asked. Finished runs are kept.
+    """
+    from longtail.report.page import write_study_page
+
+    every = list(ways(how, sampler, loss))
+    if seeds < 1:
+        raise LongtailError(f"--seeds must be at least 1, not {seeds}.")
+    job = _Job.prepare(model, data, classes, preprocessing, watcher or Watcher(), wishes)
+    folder = StudyFolder(Path(out) if out else free_name(Path("runs"), f"{job.original.name}-rebalanced"))
+    if folder.path.exists():
+        raise LongtailError(f"{folder.path} exists already; give another --out, or remove it.")
+    job = replace(job, features=replace(job.features, folder=job.features.folder or folder.features))
+    runs = [job.test_as_it_came(folder)]
+    for way in every:
+        for seed in range(seeds if way.learns else 1):
+            with new_folder(folder.run(way.name, seed).path) as path:
+                runs.append(job.carry_out(way, seed, RunFolder(path)))
+    rows = [row_of(run) for run in runs]
+    folder.write_comparison(
+        {"recipes": [BEFORE, *(way.name for way in every)], "seeds": list(range(seeds)), "rows": rows}
+    )
+    write_study_page(folder.path)
+    return Study(folder)
+
+
+def _given(wishes: Wishes) -> Wishes:
+    return {name: value for name, value in wishes.items() if value is not None}  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What all ways of one call share."""
+
+    original: Original
+    images: ImageSet
+    setting: Setting
+    features: Features
+    watcher: Watcher
+    wishes: Wishes
+
+    @classmethod
+    def prepare(
+        cls,
+        model: str | Path,
+        data: str | Path | None,
+        classes: str | Path | None,
+        preprocessing: str | Path | None,
+        watcher: Watcher,
+        wishes: Wishes,
+    ) -> _Job:
+        original = Original.open(model, classes, preprocessing, wishes)
+        images = images_for(original, data, watcher, wishes)
+        setting = setting_for(images.kind, "none")
+        setting = replace(setting, epochs=wishes.get("epochs") or setting.retraining_epochs, retraining=1.0)
+        setting = setting.for_images(len(images.train))
+        setting = replace(
+            setting, batch_size=wishes.get("batch_size") or setting.batch_size, lr=wishes.get("lr") or setting.lr
+        )
+        features = replace(Features.wished(wishes), kept=wishes.get("views") != 0)
+        return cls(original, images, setting, features, watcher, wishes)
+
+    def carry_out(self, way: Way, seed: int, folder: RunFolder) -> Run:
+        """Re-balance a copy of the classifier one way."""
+        step = way.step(self.images.counts, self.setting, self.original.classifier.head)
+        recipe = Recipe(Linear, (step,), balanced=way.sampler != "instance")
+        return self._run(self._plan(way.name, recipe, seed), folder)
+
+    def test_as_it_came(self, folder: StudyFolder) -> Run:
+        """The classifier itself as a run of the study."""
+        with new_folder(folder.run(BEFORE, 0).path) as path:
+            return self._run(self._as_it_came(), RunFolder(path))
+
+    def test_before(self, folder: RunFolder) -> None:
+        """Write metrics of the classifier as it came beside those to come."""
+        plan = self._as_it_came()
+        with plan.engine.running():
+            trainer = trainer_for(plan, folder, self.watcher)
+            if tested := test(trainer, self.original.copy(), plan):
+                folder.write_before(tested.metrics)
+
+    def _as_it_came(self) -> Plan:
+        return self._plan(BEFORE, Recipe(Linear, (), balanced=self.original.balanced), 0)
+
+    def _run(self, plan: Plan, folder: RunFolder) -> Run:
+        for line in plan.lines():
+            self.watcher.say(line)
+        with plan.engine.running():
+            return carry_out(plan, self.original.copy(), self.original.architecture, folder, self.watcher).run
+
+    def _plan(self, name: str, recipe: Recipe, seed: int) -> Plan:
+        height, width = self.original.preprocessing.size
+        engine = choose_engine(self.wishes.get("device", "auto"))
+        return Plan(
+            images=self.images,
+            recipe_name=name,
+            recipe=recipe,
+            setting=self.setting,
+            backbone=self.original.architecture.backbone,
+            weights=self.original.name,
+            image_size=self.original.architecture.image_size,
+            preprocessing=self.original.preprocessing,
+            engine=engine.for_batches_of(self.setting.batch_size * height * width),
+            borders=borders_of(self.wishes) or self.images.counts.shot_borders(),
+            workers=workers_for(self.images, self.wishes.get("workers")),
+            seed=seed,
+            features=self.features,
+            rebalanced=self.original.name,
+        )

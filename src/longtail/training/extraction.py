@@ -1,0 +1,126 @@
+"""Features of a frozen network, computed once an image and view and kept in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from longtail.data.augment import Augmentation
+from longtail.data.features import FeatureStore, planned_bytes
+from longtail.data.loading import Loader
+from longtail.data.parts import Part
+from longtail.data.preprocessing import Preprocessing
+from longtail.draws import Key
+from longtail.models.backbones import feature_size
+from longtail.models.hashing import weights_hash
+from longtail.text import counted
+from longtail.training.engine import Engine
+from longtail.watching import Task, Watcher
+
+VIEWS = 8
+"""Augmented views of an image, unless asked otherwise."""
+BATCH_SIZE = 256
+LARGEST_PLACE = 2**62 - 1
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where features are kept, and in how many augmented views of each image."""
+
+    root: Path
+    views: int | None = None
+    """None: as many as the images are worth; 1: the image itself, not augmented."""
+
+    def views_of(self, augmentation: Augmentation | None) -> int:
+        """How many views a stage with this augmentation gets; without augmentation they would all be the same."""
+        return 1 if augmentation is None else self.views or VIEWS
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at every image."""
+
+    precision: torch.dtype
+    augmentation: Augmentation | None = None
+    number: int = 0
+
+    def key(self, weights: str, preprocessing: Preprocessing) -> dict[str, Any]:
+        """What the features depend on beside the image, as JSON."""
+        return {
+            "weights": weights,
+            "preprocessing": preprocessing.description(),
+            "augmentation": repr(self.augmentation) if self.augmentation else None,
+            "view": self.number,
+            "precision": str(self.precision).removeprefix("torch."),
+        }
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """One network over images, as often as needed and no oftener."""
+
+    cache: Cache
+    engine: Engine
+    preprocessing: Preprocessing
+    workers: int
+    watcher: Watcher
+
+    def views(self, backbone: nn.Module, part: Part, augmentation: Augmentation | None) -> list[NDArray[np.float16]]:
+        """Features (N, D) of each view of the images, for training."""
+        number = self.cache.views_of(augmentation)
+        if number == 1:
+            return self._read(backbone, part, [View(self.engine.precision)])
+        return self._read(backbone, part, [View(self.engine.precision, augmentation, view) for view in range(number)])
+
+    def plain(self, backbone: nn.Module, part: Part) -> Tensor:
+        """Features (N, D) of the images themselves, to test or choose by: float32 as far as a float16 holds it."""
+        (values,) = self._read(backbone, part, [View(torch.float32)])
+        return torch.from_numpy(values.astype(np.float32))
+
+    def _read(self, backbone: nn.Module, part: Part, views: Sequence[View]) -> list[NDArray[np.float16]]:
+        weights, size, digests = weights_hash(backbone), feature_size(backbone), part.digests()
+        stores = [FeatureStore.open(self.cache.root, view.key(weights, self.preprocessing), size) for view in views]
+        missing = [store.missing(digests) for store in stores]
+        if number := sum(map(len, missing)):
+            mib = planned_bytes(number, 1, size) / 2**20
+            many = f"{counted(number, 'image')}" if len(views) == 1 else f"{counted(number, 'view')} of images"
+            self.watcher.say(f"Features: {many} x {size} numbers, {mib:.1f} MiB in {self.cache.root}")
+            with self.watcher.task("features", number, "images") as task:
+                for view, store, some in zip(views, stores, missing, strict=True):
+                    self._extract(backbone, part, some, view, store, digests, task)
+        return [store.read(digests) for store in stores]
+
+    def _extract(
+        self,
+        backbone: nn.Module,
+        part: Part,
+        missing: NDArray[np.int64],
+        view: View,
+        store: FeatureStore,
+        digests: NDArray[np.uint8],
+        task: Task,
+    ) -> None:
+        """Fill the store, a batch at a time. A view's crops depend on the image alone, so that runs can share it."""
+        network = self.engine.frozen(backbone, view.precision)
+        loader = Loader(
+            part,
+            self.preprocessing,
+            view.augmentation,
+            batch_size=BATCH_SIZE,
+            workers=self.workers,
+            watcher=self.watcher,
+        )
+        places = digests.view(np.int64)[missing, 0] >> 1 & LARGEST_PLACE
+        with closing(loader):
+            for batch in loader.batches(missing, places, Key.of_seed(0).at("view", view.number)):
+                values = network(self.engine.images(self.preprocessing.normalise(batch.images)))
+                store.write(digests[batch.indices.numpy()], values.cpu().numpy().astype(np.float16))
+                task.advance(len(batch.labels))
