@@ -30,6 +30,7 @@ LOSS = Kind("loss", "Losses", "longtail.losses.")
 SAMPLING = Kind("sampling", "Samplings", "longtail.samplers.")
 MIXING = Kind("mixing", "Mixing", "longtail.data.mixing.")
 HEAD = Kind("head", "Heads", "longtail.models.heads.")
+DATA_SET = Kind("data set", "Data sets", "longtail train ")
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ def _cards() -> Iterable[Card]:
     """Built from what the rooms offer, so that a new method needs no entry here."""
     from longtail import losses, samplers
     from longtail.data import mixing
+    from longtail.data.sources import NAMED
     from longtail.models import heads
     from longtail.training.recipes import RECIPES
 
@@ -80,6 +82,7 @@ def _cards() -> Iterable[Card]:
     ):
         for name, method in offered.items():
             yield Card(name, kind, f"{kind.where}{name}{_signature(method)}", _text(method))
+    yield from (Card(name, DATA_SET, DATA_SET.where + name, _text(loader)) for name, loader in NAMED.items())
 
 
 def _functions(module: ModuleType, returning: type) -> Mapping[str, Callable[..., Any]]:

@@ -1,7 +1,8 @@
 """The numbers that are reported: pure functions of what a classifier said about N labelled images.
 
 Two kinds of mean are kept apart: accuracy counts images, balanced accuracy and the shot groups count classes.
-A class without a test image has no accuracy; it is left out of every mean over classes, and listed.
+A class without a test image has no accuracy; it is left out of every mean over classes, and listed. A background class
+(nothing of interest to see) is left out of every mean, with its images; what it costs is told apart.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from longtail.counts import SHOT_GROUPS, ClassCounts, ShotBorders
-from longtail.errors import LongtailError
+from longtail.errors import LongtailError, unknown
 
 CALIBRATION_BINS = 15
 LARGEST_CONFUSION = 100  # classes; beyond it the matrix is larger than all the other results together
@@ -48,6 +49,19 @@ class Outcomes:
         parts = [_predict(scores[chunk], targets[chunk]) for chunk in chunks]
         predicted, confidence, log_likelihood = (np.concatenate(column) for column in zip(*parts, strict=True))
         return cls(scores.shape[1], targets, predicted, confidence, log_likelihood)
+
+    def without(self, label: int) -> Outcomes:
+        """The outcomes of the images of all other classes. Raises LongtailError where there are none."""
+        others = np.flatnonzero(self.labels != label)
+        if not len(others):
+            raise LongtailError("All test images are of the background class; there is nothing to measure.")
+        return Outcomes(
+            self.classes,
+            self.labels[others],
+            self.predicted[others],
+            self.confidence[others],
+            self.log_likelihood[others],
+        )
 
     @property
     def correct(self) -> NDArray[np.bool_]:
@@ -132,6 +146,7 @@ def evaluate(
     borders: ShotBorders | None = None,
     *,
     part: str = "test",
+    background: str | None = None,
 ) -> dict[str, Any]:
     """Every number about one part of the data, as the run folder keeps it: JSON-able, fractions in 0 .. 1.
 
@@ -142,33 +157,41 @@ def evaluate(
         classes: The C class names.
         borders: Of the shot groups; those that follow from the counts if not given.
         part: Which part of the data the images are.
+        background: The class that is left out of every number, with its images, but for its row in `per_class`, the
+            confusions, and the two rates of `background`.
 
     Raises:
-        LongtailError: The numbers of classes differ, or what `Outcomes.of` raises.
+        LongtailError: The numbers of classes differ, no class is called as the background is, or what `Outcomes.of`
+            raises.
     """
-    outcomes = Outcomes.of(logits, labels)
-    if not outcomes.classes == len(counts) == len(classes):
+    everything = Outcomes.of(logits, labels)
+    if not everything.classes == len(counts) == len(classes):
         raise LongtailError(
-            f"The logits have {outcomes.classes} classes, but there are {len(counts)} class counts "
+            f"The logits have {everything.classes} classes, but there are {len(counts)} class counts "
             f"and {len(classes)} class names."
         )
-    rows = _rows(outcomes, counts, classes, borders)
-    measured = [row for row in rows if row["accuracy"] is not None]
+    if background is not None and background not in classes:
+        raise unknown("class", background, classes)
+    outcomes = everything if background is None else everything.without(classes.index(background))
+    rows = _rows(everything, counts, classes, borders)
+    averaged = [row for row in rows if row["class"] != background]
+    measured = [row for row in averaged if row["accuracy"] is not None]
     worst = min(measured, key=lambda row: row["accuracy"])
     result = {
         "part": part,
         "images": len(outcomes.labels),
         "accuracy": accuracy(outcomes),
         "balanced_accuracy": balanced_accuracy(outcomes),
-        "groups": {group: _group([row for row in rows if row["group"] == group]) for group in SHOT_GROUPS},
+        "groups": {group: _group([row for row in averaged if row["group"] == group]) for group in SHOT_GROUPS},
         "worst_class": {"class": worst["class"], "accuracy": worst["accuracy"]},
         "expected_calibration_error": expected_calibration_error(outcomes),
         "log_loss": log_loss(outcomes),
         "per_class": rows,
         "not_measured": [row["class"] for row in rows if row["accuracy"] is None],
+        "background": None if background is None else _background(everything, background, classes.index(background)),
     }
-    if outcomes.classes <= LARGEST_CONFUSION:
-        result["confusion"] = confusion(outcomes).tolist()
+    if everything.classes <= LARGEST_CONFUSION:
+        result["confusion"] = confusion(everything).tolist()
     return result
 
 
@@ -187,7 +210,7 @@ class Metric:
         """The number in a result of `evaluate`; None if there was no image to measure it on."""
         value: Any = result
         for key in self.path:
-            value = value[key]
+            value = None if value is None else value[key]
         return None if value is None else float(value)
 
 
@@ -203,6 +226,20 @@ _ALL = (
         "ECE",
         "expected calibration error: the mean gap between confidence and accuracy",
         ("expected_calibration_error",),
+        higher_is_better=False,
+    ),
+    Metric(
+        "false_alarms",
+        "False alarms",
+        "share of the background's test images taken for another class",
+        ("background", "false_alarm_rate"),
+        higher_is_better=False,
+    ),
+    Metric(
+        "misses",
+        "Misses",
+        "share of the other test images taken for background",
+        ("background", "miss_rate"),
         higher_is_better=False,
     ),
     Metric("log_loss", "Log loss", "mean of -log p(label)", ("log_loss",), unit="nats", higher_is_better=False),
@@ -276,6 +313,18 @@ def _group(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "accuracy": float(np.mean(measured)) if measured else None,
         "classes": len(rows),
         "images": sum(row["test_images"] for row in rows),
+    }
+
+
+def _background(outcomes: Outcomes, name: str, label: int) -> dict[str, Any]:
+    """What images of nothing cost, and what is taken for nothing; None where there is no image to tell by."""
+    empty = outcomes.labels == label
+    called_empty = outcomes.predicted == label
+    return {
+        "class": name,
+        "images": int(empty.sum()),
+        "false_alarm_rate": float((~called_empty[empty]).mean()) if empty.any() else None,
+        "miss_rate": float(called_empty[~empty].mean()),
     }
 
 

@@ -53,7 +53,7 @@ def tiny_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_files_become_parts_with_official_indices(tiny_cifar10: Path) -> None:
-    images = open_images("cifar10", data_root=tiny_cifar10)
+    images = open_images("cifar10", {"data_root": tiny_cifar10})
     assert images.counts.per_class == (4,) * 10
     assert images.train.identities[:2] == ("train/0", "train/1")
     assert images.test is not None
@@ -66,7 +66,7 @@ def test_files_become_parts_with_official_indices(tiny_cifar10: Path) -> None:
 
 
 def test_imbalance_and_validation(tiny_cifar10: Path) -> None:
-    images = open_images("cifar10", data_root=tiny_cifar10, imbalance=4, validation=0.25)
+    images = open_images("cifar10", {"data_root": tiny_cifar10, "imbalance": 4, "val": 0.25})
     assert images.validation is not None
     assert len(images.train) + len(images.validation) == sum(int(4 / 4 ** (index / 9)) for index in range(10))
     for part in images.parts.values():
@@ -81,7 +81,7 @@ def test_files_with_another_md5_are_never_unpickled(tiny_cifar10: Path) -> None:
     mark.unlink()
     (tiny_cifar10 / "cifar-10-batches-py" / "data_batch_2").write_bytes(hostile)
     with pytest.raises(LongtailError, match="does not hold the official files of cifar10"):
-        open_images("cifar10", data_root=tiny_cifar10)
+        open_images("cifar10", {"data_root": tiny_cifar10})
     assert not mark.exists()
 
 
@@ -92,7 +92,7 @@ def test_absent_files_without_network_leave_nothing_behind(tmp_path: Path, monke
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", refuse)
     for root in (tmp_path / "new" / "data", tmp_path):
         with pytest.raises(LongtailError, match="name the folder that has them with --data-root") as caught:
-            open_images("cifar100", data_root=root)
+            open_images("cifar100", {"data_root": root})
         assert "no network here" in str(caught.value)
         assert "cifar-100-python" in str(caught.value)
     assert list(tmp_path.iterdir()) == []
@@ -104,7 +104,7 @@ def test_a_download_arrives_whole(tiny_cifar10: Path, tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", fetch)
     root = tmp_path / "data"
-    assert len(open_images("cifar10", data_root=root).train) == 40
+    assert len(open_images("cifar10", {"data_root": root}).train) == 40
     assert [path.name for path in root.iterdir()] == ["cifar-10-batches-py"]
 
 
@@ -115,7 +115,7 @@ REAL = os.environ.get("LONGTAIL_DATA")
 @pytest.mark.parametrize("form", ["cifar10", "folders"])
 def test_the_real_set_at_ratio_100(form: str) -> None:
     root = Path(REAL or "")
-    images = open_images("cifar10" if form == "cifar10" else root / "cifar10", data_root=root, imbalance=100)
+    images = open_images("cifar10" if form == "cifar10" else root / "cifar10", {"data_root": root, "imbalance": 100})
     assert images.counts.per_class == (5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
     assert images.test is not None
     assert len(images.test) == 10_000

@@ -54,7 +54,7 @@ def test_a_digit_survives_a_png_file(tmp_path: Path) -> None:
 
 
 def test_another_ratio() -> None:
-    assert digits(1).counts.per_class == (139,) * 10
-    assert digits(139).counts.smallest == 1
+    assert digits({"imbalance": 1}).counts.per_class == (139,) * 10
+    assert digits({"imbalance": 139}).counts.smallest == 1
     with pytest.raises(LongtailError, match="139 is the most"):
-        digits(140)
+        digits({"imbalance": 140})

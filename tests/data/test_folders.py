@@ -6,11 +6,13 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from longtail.data.asked import Reading
 from longtail.data.open import open_images
 from longtail.data.parts import ImageSet
 from longtail.data.pixels import Files
@@ -19,8 +21,8 @@ from longtail.errors import LongtailError
 MakeFolder = Callable[..., Path]
 
 
-def opened(folder: Path | str, **options: object) -> ImageSet:
-    return open_images(folder, data_root=Path("nowhere"), **options)  # type: ignore[arg-type]
+def opened(folder: Path | str, **reading: Unpack[Reading]) -> ImageSet:
+    return open_images(folder, reading)
 
 
 def state_of(folder: Path) -> dict[str, tuple[int, int]]:
@@ -72,7 +74,7 @@ def test_train_without_test_is_split(make_folder: MakeFolder) -> None:
     assert images.counts.per_class == (8, 4)
     assert images.validation is not None
     assert len(images.validation) == 2
-    assert opened(make_folder({}), validation=0).validation is None
+    assert opened(make_folder({}), val=0).validation is None
 
 
 def test_nested_folders_hidden_files_and_loose_images(make_folder: MakeFolder) -> None:
@@ -182,24 +184,25 @@ def test_imbalance_on_a_folder(make_folder: MakeFolder) -> None:
 def test_validation_as_fraction_folder_or_none(make_folder: MakeFolder, tmp_path: Path) -> None:
     root = make_folder({"a": 20, "b": 20})
     assert opened(root).validation is None
-    share = opened(root, validation=0.25)
+    share = opened(root, val=0.25)
     assert share.validation is not None
     assert (len(share.train), len(share.validation)) == (24, 8)
     own = make_folder({"a": 2}, tmp_path / "own")
-    given = opened(root, validation=own)
+    given = opened(root, val=own)
     assert given.validation is not None
     assert given.validation.identities == ("validation/a/000.png", "validation/a/001.png")
     assert isinstance(given.validation.pixels, Files)
     given.validation.pixels.open(1).close()
     assert len(given.train) == 32
-    for bad, message in {1.5: "at least 0 and below 1", tmp_path / "none": "There is no folder"}.items():
-        with pytest.raises(LongtailError, match=message):
-            opened(root, validation=bad)
+    with pytest.raises(LongtailError, match="at least 0 and below 1"):
+        opened(root, val=1.5)
+    with pytest.raises(LongtailError, match="There is no folder"):
+        opened(root, val=tmp_path / "none")
     with pytest.raises(LongtailError, match="has classes that the training part has not: zebra"):
-        opened(root, validation=make_folder({"zebra": 1}, own))
+        opened(root, val=make_folder({"zebra": 1}, own))
     with_folder = make_folder({"train/a": 5, "train/b": 5, "test/a": 1, "val/a": 1}, tmp_path / "three")
     with pytest.raises(LongtailError, match="has a validation folder; leave --val away"):
-        opened(with_folder, validation=0.1)
+        opened(with_folder, val=0.1)
 
 
 BAD = {
@@ -215,6 +218,11 @@ BAD = {
     "unknown validation label": ({"train/a": 3, "train/b": 3, "val/z": 1, "test/a": 1}, "training part has not: z"),
     "no train": ({"test/a": 3, "val/b": 3}, "has test/ and val/ but no train/ beside it"),
     "two validations": ({"train/a": 1, "val/a": 1, "valid/a": 1}, "both val/ and valid/"),
+    "empty validation": ({"train/a": 3, "train/b": 3, "val": 0, "test/a": 1}, "val holds no images; put the images"),
+    "test images without classes": (
+        {"train/a": 3, "train/b": 3, "test": 2},
+        "test holds 2 images but no class folders; put the images .*, or move test/ away",
+    ),
     "nothing to test on": ({"a": 4, "b": 2}, "No class of photos has the 5 images"),
 }
 
@@ -279,7 +287,7 @@ def test_fingerprint_knows_the_split_and_not_the_place(make_folder: MakeFolder, 
     copy = tmp_path / "elsewhere" / "photos"
     shutil.copytree(root, copy)
     assert opened(copy).fingerprint() == first.fingerprint()
-    others = [opened(root, validation=0.2), opened(root, imbalance=5)]
+    others = [opened(root, val=0.2), opened(root, imbalance=5)]
     (copy / "a" / "000.png").write_bytes((copy / "a" / "000.png").read_bytes() + b" ")
     others.append(opened(copy))
     (copy / "a" / "000.png").rename(copy / "b" / "new.png")

@@ -50,7 +50,7 @@ def write(root: Path, folder: str, label: int, name: str, suffix: str, kind: str
 
 def readable(root: Path) -> ImageSet:
     """The set beneath `root` without what cannot be read."""
-    images = open_images(root, data_root=root)
+    images = open_images(root)
     images = images.without(images.unreadable)
     for part in images.parts.values():
         try:

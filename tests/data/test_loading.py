@@ -14,13 +14,16 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from longtail.data.augment import Augmentation, CropFlip, RandomResizedCropFlip
+from longtail.data import holding
+from longtail.data.augment import Augmentation, Chain, CropFlip, RandomResizedCropFlip
+from longtail.data.colours import ColourJitter
 from longtail.data.loading import Batch, Loader
 from longtail.data.parts import Part
 from longtail.data.pixels import Files, InMemory
 from longtail.data.preprocessing import Preprocessing
 from longtail.data.reading import UnreadableImages
 from longtail.draws import Key
+from longtail.errors import LongtailError
 from longtail.watching import Task, Watcher
 
 KEY = Key.of_seed(7).at("epoch", 2)
@@ -152,6 +155,48 @@ def test_small_images_are_decoded_once_for_all_loaders_of_a_part(tmp_path: Path)
     again = everything(list(loader(part, SMALL, CropFlip(0, flip=False), watcher=watcher).batches(key=KEY)))
     assert torch.equal(first[0], again[0])
     assert watcher.tasks == {"Decoding into memory": [12, 12]}
+
+
+def test_a_chain_changes_images_and_then_batches(tmp_path: Path) -> None:
+    part, jitter = files(tmp_path, 12), ColourJitter()
+    chain = Chain(RandomResizedCropFlip(), jitter)
+    order = np.arange(12)[::-1].copy()
+    windows = everything(list(loader(part, LARGE, RandomResizedCropFlip()).batches(order, key=KEY)))
+    expected = jitter(windows[0], KEY.draws(windows[3]).of("1"))
+    for options in ({}, {"workers": 1}, {"batch_size": 5}):
+        one = loader(part, LARGE, chain, **options)
+        assert torch.equal(everything(list(one.batches(order, key=KEY)))[0], expected)
+        one.close()
+    with pytest.raises(LongtailError, match="must come first"):
+        Chain(jitter, RandomResizedCropFlip())
+
+
+@pytest.mark.parametrize("preprocessing", [SMALL, LARGE], ids=["small", "large"])
+def test_held_or_decoded_each_time_the_pixels_are_the_same(tmp_path: Path, preprocessing: Preprocessing) -> None:
+    part = files(tmp_path, 12)
+    seen = []
+    for loading in ("memory", "decode", "auto"):
+        one = loader(part, preprocessing, CropFlip(2), loading=loading)
+        assert one.holding.held == (loading == "memory" or (loading == "auto" and preprocessing is SMALL))
+        assert ("held in memory" in one.holding.line) == one.holding.held
+        seen.append(everything(list(one.batches(key=KEY)))[0])
+    assert torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[0], seen[2])
+
+
+def test_what_does_not_fit_is_decoded_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = files(tmp_path, 12)
+    monkeypatch.setattr(holding, "SHARE", 1e-9)
+    assert not loader(part, SMALL, None).holding.held
+    with pytest.raises(LongtailError, match="more than a quarter of the memory"):
+        loader(part, SMALL, None, loading="memory")
+
+
+def test_ways_of_loading_that_cannot_be_have_a_sentence() -> None:
+    with pytest.raises(LongtailError, match="--loading memory does not hold"):
+        loader(in_memory(4), SMALL, RandomResizedCropFlip(), loading="memory")
+    with pytest.raises(LongtailError, match="Unknown way of loading 'ram'"):
+        loader(in_memory(4), SMALL, None, loading="ram")
 
 
 class Recorder(Watcher):

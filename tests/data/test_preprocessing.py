@@ -11,10 +11,12 @@ import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from PIL import Image
+from sklearn.datasets import load_sample_images
 from timm.data import create_transform
 
 from longtail.data.digits import digits
 from longtail.data.preprocessing import Preprocessing
+from longtail.data.reading import open_image, rgb
 from longtail.errors import LongtailError
 
 TIMM: dict[str, Any] = {
@@ -74,13 +76,49 @@ def test_normalise_is_the_formula() -> None:
     preprocessing = Preprocessing((4, 4), mean=(0.1, 0.2, 0.3), std=(0.5, 0.6, 0.7))
     images = torch.randint(0, 256, (5, 3, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     mean, std = (torch.tensor(v)[:, None, None] for v in (preprocessing.mean, preprocessing.std))
-    torch.testing.assert_close(preprocessing.normalise(images), (images / 255 - mean) / std, atol=1e-6, rtol=1e-5)
-    assert images.dtype == torch.uint8
+    for layout in (torch.contiguous_format, torch.channels_last):
+        laid = images.contiguous(memory_format=layout)
+        seen = preprocessing.normalise(laid)
+        torch.testing.assert_close(seen, (images / 255 - mean) / std, atol=1e-6, rtol=1e-5)
+        assert seen.is_contiguous(memory_format=layout)
+        assert torch.equal(laid, images)
+        assert laid.dtype == torch.uint8
 
 
 def test_description_goes_through_json() -> None:
     for preprocessing in (Preprocessing.of_timm(TIMM), Preprocessing.native(digits()), Preprocessing((3, 5)).at(64)):
         assert Preprocessing.of(json.loads(json.dumps(preprocessing.description()))) == preprocessing
+
+
+@pytest.mark.parametrize("size", [(1030, 1100), (2048, 1536), (1500, 4000)])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_large_jpegs_are_decoded_smaller_within_a_tolerance(
+    tmp_path: Path, size: tuple[int, int], orientation: int
+) -> None:
+    preprocessing, exif = Preprocessing((224, 224), crop_fraction=0.875), Image.Exif()
+    exif[0x0112] = orientation
+    for number, array in enumerate(load_sample_images().images):
+        path = tmp_path / f"{number}.jpg"
+        Image.fromarray(array).resize(size, Image.Resampling.LANCZOS).save(path, quality=92, exif=exif)
+        with open_image(path) as image:
+            whole = preprocessing.pixels(rgb(image))
+        with open_image(path) as image:
+            seen = preprocessing.pixels(image)
+            assert min(image.size) <= max(size) / 2  # really smaller
+        difference = (seen.float() - whole.float()).abs()
+        assert 0 < difference.mean() < 0.6
+        assert difference.max() <= 10
+
+
+def test_torchs_resizing_is_pillows_within_a_tolerance() -> None:
+    pixels = load_sample_images().images[0]
+    for interpolation in ("bilinear", "bicubic", "lanczos"):
+        preprocessing = Preprocessing((96, 80), interpolation=interpolation)
+        for window in (pixels, pixels[20:300, 50:170], pixels[5:60, 10:90]):
+            expected = np.asarray(Image.fromarray(window).resize((80, 96), preprocessing.resampling))
+            difference = np.abs(preprocessing.resize(window).permute(1, 2, 0).numpy().astype(int) - expected)
+            assert difference.max() <= (0 if interpolation == "lanczos" else 3)
+            assert difference.mean() < 0.25
 
 
 def test_bad_settings_have_a_sentence() -> None:

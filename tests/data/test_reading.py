@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from longtail.data.reading import PIXEL_LIMIT, UnreadableImage, UnreadableImages, open_image, read
+from longtail.data.limits import pixel_limit
+from longtail.data.reading import UnreadableImage, UnreadableImages, open_image, read
 
 GRADIENT = np.linspace(0, 255, 12 * 10, dtype=np.uint8).reshape(12, 10)
 COLOURS = np.stack([GRADIENT, GRADIENT[::-1], 255 - GRADIENT], axis=2)
@@ -158,7 +159,7 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path, side: int) -> None:
 
 
 def test_the_largest_allowed_image_passes_the_header(tmp_path: Path) -> None:
-    (tmp_path / "large.png").write_bytes(png_header(8000, PIXEL_LIMIT // 8000))
+    (tmp_path / "large.png").write_bytes(png_header(8000, pixel_limit() // 8000))
     with open_image(tmp_path / "large.png") as image:
         assert image.size == (8000, 8000)
 

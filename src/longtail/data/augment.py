@@ -12,9 +12,11 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from longtail.data.preprocessing import Preprocessing, as_tensor
-from longtail.data.reading import orientation, rgb
+from longtail.data.decoding import decode, jpeg_shrink, shrink_jpeg
+from longtail.data.preprocessing import Preprocessing
+from longtail.data.reading import upright_size
 from longtail.draws import Draws
+from longtail.errors import LongtailError
 
 
 class BatchAugmentation(ABC):
@@ -36,7 +38,42 @@ class ImageAugmentation(ABC):
         """An opened image to uint8 (3, H, W) of the preprocessing's size. Raises UnreadableImage."""
 
 
-Augmentation = BatchAugmentation | ImageAugmentation
+@dataclass(frozen=True)
+class Chain:
+    """Augmentations one after the other: at most one of single images, at the beginning, then those of batches.
+
+    >>> Chain(CropFlip(), CropFlip(padding=1)).of_image is None
+    True
+    """
+
+    parts: tuple[BatchAugmentation | ImageAugmentation, ...]
+
+    def __init__(self, *parts: BatchAugmentation | ImageAugmentation) -> None:
+        if any(isinstance(part, ImageAugmentation) for part in parts[1:]):
+            raise LongtailError("In a chain of augmentations, one of single images must come first.")
+        object.__setattr__(self, "parts", parts)
+
+    @property
+    def of_image(self) -> ImageAugmentation | None:
+        """What happens to single images on their way from the file."""
+        return next((part for part in self.parts if isinstance(part, ImageAugmentation)), None)
+
+    def of_batch(self, images: Tensor, draws: Draws) -> Tensor:
+        """What happens to a batch then: uint8 (B, 3, H, W) to the same shape."""
+        for place, part in enumerate(self.parts):
+            if isinstance(part, BatchAugmentation):
+                images = part(images, draws.of(str(place)) if place else draws)
+        return images
+
+
+Augmentation = BatchAugmentation | ImageAugmentation | Chain
+
+
+def as_chain(augmentation: Augmentation | None) -> Chain:
+    """The augmentation as a chain of none, one or several."""
+    if isinstance(augmentation, Chain):
+        return augmentation
+    return Chain() if augmentation is None else Chain(augmentation)
 
 
 @dataclass(frozen=True)
@@ -66,9 +103,9 @@ class RandomResizedCropFlip(ImageAugmentation):
     """A window of random area and shape, resized, mirrored every other time (Szegedy et al., 2015).
 
     torchvision's rule: the window's share of the area is uniform on `scale`, its width over height log-uniform on
-    `ratio`; after ten windows that do not fit, the largest centred one of an allowed shape is taken. Unlike there,
-    the window's border is filtered with what lies beyond it. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where
-    the window stays at least as large as the target.
+    `ratio`; after ten windows that do not fit, the largest centred one of an allowed shape is taken. A JPEG is decoded
+    at 1/2, 1/4 or 1/8 of its size where the window stays at least as large as the target: 0.9 of 255 levels from the
+    whole one on average in grainy photographs, at most 31.
     """
 
     scale: tuple[float, float] = (0.08, 1.0)
@@ -79,20 +116,15 @@ class RandomResizedCropFlip(ImageAugmentation):
     numbers = 2 * ATTEMPTS + 3
 
     def __call__(self, image: Image.Image, numbers: Sequence[float], preprocessing: Preprocessing) -> Tensor:
-        turned = orientation(image) >= 5
-        size = (image.height, image.width) if turned else image.size
-        box = self.window(size, numbers)
-        target = (preprocessing.size[1], preprocessing.size[0])
-        shrink = _shrink(box, target)
-        if shrink > 1:
-            image.draft(None, (image.width // shrink, image.height // shrink))
-        whole = rgb(image)
-        across, down = whole.width / size[0], whole.height / size[1]
-        scaled = (box[0] * across, box[1] * down, box[2] * across, box[3] * down)
-        cut = whole.resize(target, preprocessing.resampling, box=scaled)
-        if self.flip and numbers[-1] < 0.5:
-            cut = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        return as_tensor(cut)
+        size = upright_size(image)
+        left, top, right, bottom = self.window(size, numbers)
+        shrink = shrink_jpeg(image, jpeg_shrink((right - left, bottom - top), preprocessing.size[::-1]))
+        whole = decode(image)
+        if shrink == 1:
+            cut = preprocessing.resize(whole[top:bottom, left:right])
+        else:
+            cut = preprocessing.resize(whole, (left / shrink, top / shrink, right / shrink, bottom / shrink))
+        return cut.flip(2) if self.flip and numbers[-1] < 0.5 else cut
 
     def window(self, size: tuple[int, int], numbers: Sequence[float]) -> tuple[int, int, int, int]:
         """(left, top, right, bottom) in an image of `size` (width, height), from `self.numbers` uniform numbers."""
@@ -113,9 +145,3 @@ class RandomResizedCropFlip(ImageAugmentation):
         height = min(size[1], max(1, round(size[0] / self.ratio[0])))
         left, top = (size[0] - width) // 2, (size[1] - height) // 2
         return left, top, left + width, top + height
-
-
-def _shrink(box: tuple[int, int, int, int], target: tuple[int, int]) -> int:
-    """The largest of JPEG's decoding scales at which the window is no smaller than the target (width, height)."""
-    fits = min((box[2] - box[0]) // target[0], (box[3] - box[1]) // target[1])
-    return max(scale for scale in (1, 2, 4, 8) if scale <= max(fits, 1))

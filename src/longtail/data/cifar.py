@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from longtail.data.imbalance import long_tailed
+from longtail.data.asked import Reading
+from longtail.data.imbalance import Cut
 from longtail.data.parts import ImageSet, Part
 from longtail.data.pixels import InMemory
 from longtail.errors import LongtailError
@@ -21,29 +22,47 @@ from longtail.watching import Watcher
 if TYPE_CHECKING:
     from torchvision.datasets import CIFAR10
 
-NAMES = ("cifar10", "cifar100")
 _PATIENCE = 20.0  # seconds without an answer from the server before the download counts as impossible
 
 
-def cifar(name: str, data_root: Path, imbalance: float | None = None, watcher: Watcher | None = None) -> ImageSet:
-    """`name` (of `NAMES`) with its official test part and, as in the papers, no validation part.
+def cifar10(reading: Reading, watcher: Watcher) -> ImageSet:
+    """Small photographs of 10 kinds of things: 50,000 to train on, 10,000 to test.
 
-    The files lie under `data_root` (cifar-10-batches-py, cifar-100-python); where they do not, they are
-    downloaded. They are pickles: torchvision unpickles them only after their MD5 sums matched the official ones.
-    An image's identity is its official index. With `imbalance` the training part is the field's long-tailed choice.
+    CIFAR-10, 32 x 32 pixels. Balanced as it comes; `--imbalance` 10, 50 or 100 makes CIFAR-10-LT, with 5,000 images in
+    the largest class, 20,431, 13,996 or 12,406 in all. `--profile` and `--selection` choose other counts and other
+    images. The official 10,000 test images are the test part; as in the papers there is no validation part.
 
-    Raises LongtailError where the files are neither there nor to be had, or are not the official ones.
+    The files are Python's pickles and lie in cifar-10-batches-py under `--data-root`; where they do not, they are
+    downloaded. They are read only after their MD5 sums matched the official ones. An image's identity is its official
+    index.
+
+    Source: Krizhevsky (2009); the long-tailed version is Cui et al.'s and Cao et al.'s (2019). Licence: none stated.
     """
-    train_files, test_files = _official(name, data_root, watcher or Watcher())
+    return _cifar("cifar10", reading, watcher)
+
+
+def cifar100(reading: Reading, watcher: Watcher) -> ImageSet:
+    """Small photographs of 100 kinds of things: 50,000 to train on, 10,000 to test.
+
+    CIFAR-100, 32 x 32 pixels. Balanced as it comes; `--imbalance` 10, 50 or 100 makes CIFAR-100-LT, with 500 images in
+    the largest class, 19,573, 12,608 or 10,847 in all. Everything else is as for CIFAR-10; the files lie in
+    cifar-100-python.
+
+    Source: Krizhevsky (2009); the long-tailed version is Cui et al.'s and Cao et al.'s (2019). Licence: none stated.
+    """
+    return _cifar("cifar100", reading, watcher)
+
+
+def _cifar(name: str, reading: Reading, watcher: Watcher) -> ImageSet:
+    """Raises LongtailError where the files are neither there nor to be had, or are not the official ones."""
+    cut = Cut.asked(reading)
+    train_files, test_files = _official(name, Path(reading.get("data_root", "data")), watcher)
     classes = tuple(train_files.classes)
     train, test = _part(train_files, "train"), _part(test_files, "test")
     notes = [f"Data: {name}, official files: {len(train)} training images of {len(classes)} classes"]
-    if imbalance is not None:
-        train = train.subset(long_tailed(train.labels, classes, imbalance))
-        notes.append(
-            f"Long-tailed by the exponential profile at ratio {imbalance:g}: {len(train)} images, "
-            "the seed-0 choice of the LDAM-DRW split"
-        )
+    if cut is not None:
+        train = train.subset(cut.indices(train.labels, classes))
+        notes.append(cut.note(len(train)))
     notes.append(f"Tested on the official {len(test)} test images")
     return ImageSet(name, "cifar", classes, train, validation=None, test=test, notes=tuple(notes))
 

@@ -5,20 +5,25 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from longtail.data.imbalance import long_tailed
+from longtail.data.asked import Reading
+from longtail.data.imbalance import Cut
 from longtail.data.parts import ImageSet, Part
 from longtail.data.pixels import InMemory
+from longtail.watching import Watcher
 
 RATIO = 50.0
 
 
-def digits(ratio: float | None = None) -> ImageSet:
-    """scikit-learn's digits, long-tailed by the exponential profile; the digits left over are the test part.
+def digits(reading: Reading | None = None, watcher: Watcher | None = None) -> ImageSet:
+    """Handwritten digits of 8 x 8 pixels that come with scikit-learn, made long-tailed.
 
-    The largest class takes four fifths of what the smallest digit has (174 images, so 139): whichever digit is at
-    the head, a fifth of it or more is left to test on. At the default ratio 50 the classes 0 .. 9 have 139, 89,
-    58, 37, 24, 15, 10, 6, 4 and 2 training images. There is no validation part. Source: Alpaydin and Kaynak
-    (1998), the test part of UCI's "Optical Recognition of Handwritten Digits", as scikit-learn carries it.
+    1,797 images of 10 classes; those left over are the test part. The largest class takes four fifths of what the
+    smallest digit has (174 images, so 139): whichever digit is at the head, a fifth of it or more is left to test on.
+    At the default ratio 50 the classes 0 .. 9 have 139, 89, 58, 37, 24, 15, 10, 6, 4 and 2 training images. There is
+    no validation part.
+
+    Source: Alpaydin and Kaynak (1998), the test part of UCI's "Optical Recognition of Handwritten Digits", as
+    scikit-learn carries it. Licence: CC BY 4.0.
     """
     from sklearn.datasets import load_digits  # half a second that other data need not pay
 
@@ -30,7 +35,8 @@ def digits(ratio: float | None = None) -> ImageSet:
 
     classes = tuple(str(name) for name in source.target_names)
     largest = int(np.bincount(labels).min() * 4 / 5)
-    chosen = long_tailed(labels, classes, RATIO if ratio is None else ratio, largest=largest)
+    cut = Cut.of(reading or {}, RATIO)
+    chosen = cut.indices(labels, classes, largest)
     left_over = np.setdiff1d(np.arange(len(labels)), chosen)
     return ImageSet(
         name="digits",
@@ -39,14 +45,9 @@ def digits(ratio: float | None = None) -> ImageSet:
         train=everything.subset(chosen),
         validation=None,
         test=everything.subset(left_over),
-        notes=_notes(len(chosen), len(left_over), ratio),
-    )
-
-
-def _notes(train: int, test: int, ratio: float | None) -> tuple[str, ...]:
-    chosen = f"{RATIO:g} (the default)" if ratio is None else f"{ratio:g}"
-    return (
-        "Data: scikit-learn's handwritten digits, 8 x 8 pixels, 10 classes (the embedded set)",
-        f"Long-tailed by the exponential profile at ratio {chosen}: {train} images",
-        f"Tested on the {test} digits left over",
+        notes=(
+            "Data: scikit-learn's handwritten digits, 8 x 8 pixels, 10 classes (the embedded set)",
+            cut.note(len(chosen), "" if (reading or {}).get("imbalance") else " (the default)"),
+            f"Tested on the {len(left_over)} digits left over",
+        ),
     )

@@ -8,17 +8,16 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from longtail.data.catalogue import kind_of, sizes_in_words
 from longtail.data.finding import Found, Layout, find_images, find_layout
 from longtail.data.headers import Headers, read_headers
-from longtail.data.parts import ImageSet, Kind, Part
+from longtail.data.parts import ImageSet, Part
 from longtail.data.pixels import Files
 from longtail.data.reading import SUFFIXES
 from longtail.data.words import listed, printable, shown
 from longtail.errors import LongtailError
 from longtail.text import counted
 from longtail.watching import Watcher
-
-SMALL_SIDE = 64  # pixels; one common size up to here makes a set of small images
 
 
 def open_folder(root: Path, watcher: Watcher) -> ImageSet:
@@ -32,12 +31,13 @@ def open_folder(root: Path, watcher: Watcher) -> ImageSet:
     found = {part: find_images(folder, root) for part, folder in layout.parts.items()}
     classes = _classes(root, layout.parts["train"], found["train"])
     for part in found.keys() - {"train"}:
+        _check_some(found[part], layout.parts[part])
         _check_known(found[part], classes, layout.parts[part])
     headers = read_headers(root, [name for part in found.values() for name in _names(part)], watcher)
     parts = {part: _part(root, images, classes, headers) for part, images in found.items()}
     return ImageSet(
         name=printable(root.resolve().name) or "data",
-        kind=_kind(headers),
+        kind=kind_of(headers),
         classes=classes,
         train=parts["train"],
         validation=parts.get("validation"),
@@ -112,6 +112,15 @@ def _only_class(root: Path, folder: Path, found: Found) -> str:
     return f"{shown(name)}; a classifier needs at least two."
 
 
+def _check_some(found: Found, folder: Path) -> None:
+    if any(found.names.values()):
+        return
+    what = f"{counted(len(found.loose), 'image')} but no class folders" if found.loose else "no images"
+    raise LongtailError(
+        f"{folder} holds {what}; put the images of each class into a folder of its name, or move {folder.name}/ away."
+    )
+
+
 def _check_known(found: Found, classes: tuple[str, ...], folder: Path) -> None:
     if unknown := sorted(found.names.keys() - set(classes)):
         raise LongtailError(
@@ -128,21 +137,12 @@ def _part(root: Path, found: Found, classes: tuple[str, ...], headers: Headers) 
     return Part(np.array(labels, dtype=np.int64), tuple(map(printable, names)), files)
 
 
-def _kind(headers: Headers) -> Kind:
-    return "small" if headers.size and max(headers.size) <= SMALL_SIDE else "photographs"
-
-
 def _notes(
     parts: Mapping[str, Part], layout: Layout, found: Mapping[str, Found], headers: Headers, classes: int
 ) -> Iterator[str]:
     total = sum(map(len, parts.values()))
     yield f"Data: a folder with {total} images of {classes} classes ({_places(parts, layout)})"
-    if _kind(headers) == "small" and headers.size:
-        yield f"Small images: all have {headers.size[1]} x {headers.size[0]} pixels"
-    elif headers.size:
-        yield f"Photographs: all have {headers.size[1]} x {headers.size[0]} pixels, more than {SMALL_SIDE}"
-    else:
-        yield "Photographs: their sizes differ"
+    yield sizes_in_words(headers)
     if layout.left_out:
         yield f"Left out, beside the folders of the parts: {listed(layout.left_out)}"
     for images in found.values():

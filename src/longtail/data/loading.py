@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -12,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from longtail.data.augment import Augmentation, BatchAugmentation, ImageAugmentation
+from longtail.data.augment import Augmentation, as_chain
+from longtail.data.cache import Kept
+from longtail.data.holding import Loading, holding_for
 from longtail.data.parts import Part
 from longtail.data.pixels import InMemory
 from longtail.data.preprocessing import Preprocessing
@@ -21,11 +24,11 @@ from longtail.data.workers import Decoded, Decoder, Request, Workers
 from longtail.draws import Key
 from longtail.watching import Watcher
 
-HELD_SIDE = 64  # pixels; images up to this size are decoded once and kept, larger ones are decoded again each time
+PROCESSOR = torch.device("cpu")
 
 
 class Batch(NamedTuple):
-    """B samples, augmented, before normalising."""
+    """B samples, augmented, before normalising; all on the loader's device."""
 
     images: Tensor  # uint8 (B, 3, H, W)
     labels: Tensor  # int64 (B,)
@@ -39,7 +42,7 @@ class _Memory:
 
     decoded: NDArray[np.bool_]  # (N,) whether some pass has met the image
     unreadable: dict[int, str] = field(default_factory=dict)  # index -> reason
-    images: dict[Preprocessing, Tensor] = field(default_factory=dict)  # small ones, (N, 3, H, W)
+    images: dict[tuple[Preprocessing, torch.device], Tensor] = field(default_factory=dict)  # (N, 3, H, W)
 
     def note(self, request: Request, decoded: Decoded) -> None:
         """Keeps what became of a batch."""
@@ -54,8 +57,22 @@ class Loader:
     """Gives the images of a part in the model's size, in batches.
 
     Every pixel is a function of the part, the index, the position and the key: the number of workers, the batch
-    size and where a pass begins change nothing. Small images are decoded once, kept for as long as the part lives, and
-    augmented a batch at a time; the workers decode larger ones again each time.
+    size, the device and where a pass begins change nothing. Images that fit are decoded once, kept on the device for as
+    long as the part lives, and augmented a batch at a time; workers decode the others again each time.
+
+    Args:
+        part: the images.
+        preprocessing: to which size.
+        augmentation: how to change them.
+        batch_size: images a batch.
+        workers: processes that decode; 0 decodes in this one.
+        loading: "memory" or "decode", or "auto" for whichever suits; see `longtail.data.holding`.
+        cache: folder in which large images are kept decoded and resized; see `longtail.data.cache`.
+        device: where batches are put together, and augmented as far as that happens a batch at a time.
+        watcher: who is told of progress.
+
+    Raises:
+        LongtailError: images cannot be held in memory as asked, or the cache cannot be written to.
     """
 
     def __init__(
@@ -66,21 +83,22 @@ class Loader:
         *,
         batch_size: int,
         workers: int = 0,
+        loading: Loading = "auto",
+        cache: Path | None = None,
+        device: torch.device = PROCESSOR,
         watcher: Watcher | None = None,
     ) -> None:
         self.part = part
         self.preprocessing = preprocessing
-        self.augmentation = augmentation
         self.batch_size = batch_size
+        self.device = device
         self._watcher = watcher or Watcher()
-        by_image = augmentation if isinstance(augmentation, ImageAugmentation) else None
-        self._workers = Workers(Decoder(part.pixels, preprocessing, by_image), workers)
+        self._augmentation = as_chain(augmentation)
         self._memory = _MEMORIES.setdefault(part, _Memory(np.zeros(len(part), dtype=bool)))
-        self._labels = torch.tensor(part.labels)
-        self._in_memory = by_image is None and max(preprocessing.size) <= HELD_SIDE
-        if by_image is None and (native := _native_images(part, preprocessing)) is not None:
-            self._memory.images[preprocessing] = native
-            self._in_memory = True
+        self._labels = torch.tensor(part.labels, device=device)
+        self.holding = holding_for(part, preprocessing, self._augmentation, loading, cache, device)
+        pixels = Kept.at(cache, part.pixels, preprocessing) if cache and self.holding.kept else part.pixels
+        self._workers = Workers(Decoder(pixels, preprocessing, self._augmentation.of_image), workers)
 
     def batches(
         self,
@@ -99,9 +117,8 @@ class Loader:
         positions = np.arange(len(indices)) if positions is None else positions
         key = key or Key.of_seed(0)
         for request, images in self._images(self._requests(indices, positions, key)):
-            picked, places = torch.as_tensor(request.indices), torch.as_tensor(request.positions)
-            if isinstance(self.augmentation, BatchAugmentation):
-                images = self.augmentation(images, key.draws(places))
+            picked, places = self._here(request.indices), self._here(request.positions)
+            images = self._augmentation.of_batch(images, key.draws(places))
             yield Batch(images, self._labels[picked], picked, places)
 
     def decode_all(self) -> None:
@@ -109,7 +126,7 @@ class Loader:
 
         Raises UnreadableImages for all that cannot be read.
         """
-        if self._in_memory:
+        if self.holding.held:
             self._held_images()
         else:
             self._finish_pass()
@@ -122,23 +139,29 @@ class Loader:
         cuts = [slice(start, start + self.batch_size) for start in range(0, len(indices), self.batch_size)]
         return [Request(indices[cut], positions[cut], key) for cut in cuts]
 
+    def _here(self, numbers: NDArray[np.int64]) -> Tensor:
+        return torch.as_tensor(numbers).to(self.device, non_blocking=True)
+
     def _images(self, requests: list[Request]) -> Iterator[tuple[Request, Tensor]]:
-        if self._in_memory:
+        if self.holding.held:
             held = self._held_images()
             for request in requests:
-                yield request, held[request.indices]
+                yield request, held[self._here(request.indices)]
             return
         for request, decoded in zip(requests, self._workers.decode(requests), strict=True):
             self._memory.note(request, decoded)
             if decoded.unreadable:
                 self._finish_pass()
-            yield request, decoded.images
+            yield request, decoded.images.to(self.device, non_blocking=True)
 
     def _held_images(self) -> Tensor:
-        """All images of the part, uint8 (N, 3, H, W); decoded once for all loaders of the part."""
-        if self.preprocessing not in self._memory.images:
-            self._memory.images[self.preprocessing] = self._into_memory()
-        return self._memory.images[self.preprocessing]
+        """All images of the part on the device, uint8 (N, 3, H, W); decoded once for all loaders of the part."""
+        place = self.preprocessing, self.device
+        if place not in self._memory.images:
+            pixels = self.part.pixels
+            native = pixels.images if isinstance(pixels, InMemory) and self.holding.native else None
+            self._memory.images[place] = (self._into_memory() if native is None else native).to(self.device)
+        return self._memory.images[place]
 
     def _into_memory(self) -> Tensor:
         held = torch.empty(len(self.part), 3, *self.preprocessing.size, dtype=torch.uint8)
@@ -168,8 +191,3 @@ class Loader:
         if self._memory.unreadable:
             reasons = sorted(self._memory.unreadable.items())
             raise UnreadableImages({self.part.identities[index]: reason for index, reason in reasons})
-
-
-def _native_images(part: Part, preprocessing: Preprocessing) -> Tensor | None:
-    native = part.pixels.size == preprocessing.size and preprocessing.crop_fraction == 1
-    return part.pixels.images if isinstance(part.pixels, InMemory) and native else None

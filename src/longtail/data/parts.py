@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longtail.counts import ClassCounts
-from longtail.data.pixels import Pixels
+from longtail.data.pixels import DIGEST_BYTES, Pixels
 from longtail.data.words import listed, shown
 from longtail.errors import LongtailError
 from longtail.text import counted
@@ -40,6 +40,11 @@ class Part:
         identities = tuple(self.identities[index] for index in indices)
         return Part(self.labels[indices], identities, self.pixels.subset(indices))
 
+    def digests(self) -> NDArray[np.uint8]:
+        """What the images are known by where something of them is kept, (N, 16); see `Pixels.digest`."""
+        joined = b"".join(self.pixels.digest(index) for index in range(len(self)))
+        return np.frombuffer(joined, np.uint8).reshape(len(self), DIGEST_BYTES)
+
     def without(self, identities: Mapping[str, object]) -> Part:
         """The part without the images of these identities."""
         kept = [index for index, identity in enumerate(self.identities) if identity not in identities]
@@ -62,6 +67,8 @@ class ImageSet:
     notes: tuple[str, ...] = ()  # what was found and chosen, a line each
     counts_before_split: ClassCounts | None = None  # of the user's folder, where test images were taken out of it
     unreadable: Mapping[str, str] = field(default_factory=dict)  # identity -> reason, as far as headers tell
+    columns: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # of a table: name -> identity -> value
+    background: str | None = None  # the class that is no thing of interest: trained on, but out of the averages
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2:
@@ -102,6 +109,29 @@ class ImageSet:
             for identity, label, index in sorted(rows):
                 digest.update(json.dumps([name, identity, label, part.pixels.mark(index)]).encode())
         return digest.hexdigest()
+
+    def in_order_of(self, classes: Sequence[str]) -> ImageSet:
+        """The set with its class indices in the order of another's names.
+
+        Raises LongtailError where the names are not the same.
+        """
+        if tuple(classes) == self.classes:
+            return self
+        if differing := sorted(set(classes) ^ set(self.classes)):
+            whose = "is no class of the images" if differing[0] in classes else "is no class of the classifier"
+            raise LongtailError(
+                f"{differing[0]!r} {whose} ({len(differing)} such names); folders and classes must be called the same."
+            )
+        places = np.array([classes.index(name) for name in self.classes])
+        ordered = {name: replace(part, labels=places[part.labels]) for name, part in self.parts.items()}
+        return replace(
+            self,
+            classes=tuple(classes),
+            train=ordered["train"],
+            validation=ordered.get("validation"),
+            test=ordered.get("test"),
+            counts_before_split=None,
+        )
 
     def without(self, unreadable: Mapping[str, str]) -> ImageSet:
         """The set without these images (identity -> reason), which its notes name.

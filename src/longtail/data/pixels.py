@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from longtail.data.reading import open_image
+from longtail.data.reading import open_image, read_bytes
+
+DIGEST_BYTES = 16
 
 
 class Pixels(ABC):
@@ -32,6 +36,14 @@ class Pixels(ABC):
     @abstractmethod
     def mark(self, index: int) -> str:
         """What the fingerprint says of image `index` beside its identity."""
+
+    @abstractmethod
+    def content(self, index: int) -> bytes:
+        """The bytes of image `index` as they are kept, none decoded. Raises UnreadableImage."""
+
+    @abstractmethod
+    def digest(self, index: int) -> bytes:
+        """`DIGEST_BYTES` bytes that name image `index` here; another image, or a file that changed, has others."""
 
     @abstractmethod
     def subset(self, indices: NDArray[np.int64]) -> Pixels:
@@ -57,17 +69,24 @@ class InMemory(Pixels):
     def mark(self, index: int) -> str:
         return ""
 
+    def content(self, index: int) -> bytes:
+        return self.images[index].contiguous().numpy().tobytes()
+
+    def digest(self, index: int) -> bytes:
+        pixels = self.images[index].contiguous().numpy()
+        return short_hash(f"{pixels.shape}".encode(), pixels.tobytes())
+
     def subset(self, indices: NDArray[np.int64]) -> InMemory:
         return InMemory(self.images[indices])
 
 
 @dataclass(frozen=True, eq=False)
 class Files(Pixels):
-    """Image files: `names` relative to `root`, their bytes, the (height, width) that all of them have."""
+    """Image files: `names` relative to `root`, their lengths in bytes, the (height, width) that all of them have."""
 
     root: Path
     names: tuple[str, ...]
-    bytes: NDArray[np.int64]
+    lengths: NDArray[np.int64]
     common_size: tuple[int, int] | None
 
     @property
@@ -81,7 +100,21 @@ class Files(Pixels):
         return open_image(self.root / self.names[index])
 
     def mark(self, index: int) -> str:
-        return f"{self.bytes[index]} bytes"
+        return f"{self.lengths[index]} bytes"
+
+    def content(self, index: int) -> bytes:
+        return read_bytes(self.root / self.names[index])
+
+    def digest(self, index: int) -> bytes:
+        path = (self.root / self.names[index]).resolve()
+        status = path.stat() if path.exists() else None  # a file that is gone is told of by whoever opens it
+        state = (status.st_size, status.st_mtime_ns) if status else None
+        return short_hash(os.fsencode(path), repr(state).encode())
 
     def subset(self, indices: NDArray[np.int64]) -> Files:
-        return Files(self.root, tuple(self.names[i] for i in indices), self.bytes[indices], self.common_size)
+        return Files(self.root, tuple(self.names[i] for i in indices), self.lengths[indices], self.common_size)
+
+
+def short_hash(*parts: bytes) -> bytes:
+    """`DIGEST_BYTES` bytes that are different for different parts."""
+    return hashlib.blake2b(b"\0".join(parts), digest_size=DIGEST_BYTES).digest()

@@ -11,14 +11,18 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
+from longtail.data.decoding import jpeg_shrink, shrink_jpeg
 from longtail.data.parts import ImageSet
-from longtail.data.reading import read, rgb
+from longtail.data.reading import open_image, rgb, upright_size
 from longtail.errors import LongtailError, unknown
 
 Triple = tuple[float, float, float]
+Box = tuple[float, float, float, float]
 
 CIFAR_MEAN: Triple = (
     0.4914,
@@ -96,33 +100,72 @@ class Preprocessing:
 
     def pixels(self, image: Path | str | Image.Image) -> Tensor:
         """One image as the model's size, uint8 (3, H, W). Raises UnreadableImage."""
-        return as_tensor(self.fit(rgb(image) if isinstance(image, Image.Image) else read(Path(image))))
+        if not isinstance(image, Image.Image):
+            with open_image(Path(image)) as opened:
+                return self.pixels(opened)
+        return as_tensor(_centre(self.covering(image), self.size))
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (..., 3, H, W) to float32 of the same shape."""
         scale, shift = _affine(self.mean, self.std, images.device)
-        return images.to(torch.float32).mul_(scale).add_(shift)
+        if images.dim() != 4 or images.is_contiguous():
+            return images.to(torch.float32).mul_(scale).add_(shift)
+        # Channels last: by whole lines, six times as fast as three numbers at a time.
+        width = images.shape[3]
+        lines = images.permute(0, 2, 3, 1).flatten(2).to(torch.float32)
+        lines = lines.mul_(scale.flatten().repeat(width)).add_(shift.flatten().repeat(width))
+        return lines.view(*lines.shape[:2], width, 3).permute(0, 3, 1, 2)
 
     def __call__(self, image: Image.Image) -> Tensor:
         """One Pillow image as the model takes it, float32 (3, H, W)."""
         return self.normalise(self.pixels(image))
 
-    def fit(self, image: Image.Image) -> Image.Image:
-        """Resizes an RGB image and cuts out the centre: the pixels that timm's evaluation transform gives."""
-        if (image.height, image.width) == self.size and self.crop_fraction == 1:
-            return image
-        image = self._middle(image)
-        cover_height, cover_width = (math.floor(side / self.crop_fraction) for side in self.size)
-        if cover_height * image.width >= cover_width * image.height:
-            resized = (int(cover_height * image.width / image.height), cover_height)
-        else:
-            resized = (cover_width, int(cover_width * image.height / image.width))
-        return _centre(image.resize(resized, self.resampling), self.size)
+    def resize(self, pixels: NDArray[np.uint8], box: Box | None = None) -> Tensor:
+        """Pixels (h, w, 3) as the model's size without regard to their shape, uint8 (3, H, W).
 
-    def _middle(self, image: Image.Image) -> Image.Image:
-        """A ribbon's middle: the rest of it is cut off anyway, but would fill the memory when resized."""
-        longest = min(image.size) * 16 * math.ceil(max(self.size) / min(self.size))
-        return _centre(image, (min(image.height, longest), min(image.width, longest)))
+        Without a box, bilinear and bicubic are torch's: at most 3 levels from Pillow's, 0.2 on average, in a third of
+        the time.
+
+        Args:
+            pixels: what to resize.
+            box: (left, top, right, bottom) of the part that is wanted, in fractions of pixels where need be.
+        """
+        if box is not None or self.interpolation not in ("bilinear", "bicubic"):
+            return as_tensor(Image.fromarray(pixels).resize(self.size[::-1], self.resampling, box))
+        image = torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None]
+        return functional.interpolate(image, self.size, mode=self.interpolation, antialias=True)[0]
+
+    def covering(self, image: Image.Image) -> Image.Image:
+        """An opened image as upright RGB, resized until it just covers `size` / `crop_fraction`: timm's very pixels.
+
+        A JPEG of more than four times that is decoded at 1/2, 1/4 or 1/8, which leaves at least twice of it: on average
+        0.1 to 0.6 of 255 levels from the whole one, at most 10, in a dozen photographs. Raises UnreadableImage.
+        """
+        size = upright_size(image)
+        plenty = math.ceil(2 * max(self.size) / self.crop_fraction)
+        shrink = shrink_jpeg(image, jpeg_shrink(size, (plenty, plenty)))
+        decoded = rgb(image)
+        left, top, width, height = self._middle(*(size if shrink > 1 else decoded.size))
+        box = (left / shrink, top / shrink, (left + width) / shrink, (top + height) / shrink)
+        return decoded.resize(self.covering_size(width, height), self.resampling, box)
+
+    def covering_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) that an image of (width, height) is resized to before its centre is cut out."""
+        if (height, width) == self.size and self.crop_fraction == 1:
+            return width, height
+        cover_height, cover_width = (math.floor(side / self.crop_fraction) for side in self.size)
+        if cover_height * width >= cover_width * height:
+            return int(cover_height * width / height), cover_height
+        return cover_width, int(cover_width * height / width)
+
+    def _middle(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """(left, top, width, height) of what is resized: of a ribbon its middle.
+
+        The rest of it is cut off anyway, but would fill the memory when resized.
+        """
+        longest = min(width, height) * 16 * math.ceil(max(self.size) / min(self.size))
+        across, down = min(width, longest), min(height, longest)
+        return (width - across) // 2, (height - down) // 2, across, down
 
 
 def _centre(image: Image.Image, size: tuple[int, int]) -> Image.Image:

@@ -6,23 +6,23 @@ Pillow's `LOAD_TRUNCATED_IMAGES` stays off: half a picture is an error, never a 
 from __future__ import annotations
 
 import stat
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from longtail.data.limits import limit_in_words, objection
+from longtail.data.silence import quiet
 from longtail.data.words import shown
 from longtail.errors import LongtailError
 from longtail.text import counted
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "PPM", "TIFF")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
-PIXEL_LIMIT = 64_000_000  # by the header, before anything is decoded: a few bytes can claim a gigabyte
-_LIMIT = f"the limit is {PIXEL_LIMIT // 1_000_000} megapixels"
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -62,16 +62,18 @@ class UnreadableImages(LongtailError):  # noqa: N818
 def open_image(source: Path | BinaryIO) -> Image.Image:
     """Opens an image and reads its header only; use the result as a context manager.
 
-    Raises UnreadableImage for what is no image of `FORMATS`, or claims more than `PIXEL_LIMIT` pixels.
+    Raises UnreadableImage for what is no image of `FORMATS`, or claims more pixels than `pixel_limit()`.
     """
     with _one_reason(source):
         if isinstance(source, Path):
             _check_file(source)
         image: Image.Image = Image.open(source, formats=FORMATS)
-        width, height = image.size
-        if width * height > PIXEL_LIMIT:
+        try:
+            if (reason := objection(image)) is not None:
+                raise UnreadableImage(reason)
+        except Exception:
             image.close()
-            raise UnreadableImage(f"too large ({width} x {height} pixels; {_LIMIT})")
+            raise
         return image
 
 
@@ -87,9 +89,18 @@ def rgb(image: Image.Image) -> Image.Image:
 
 
 def read(path: Path) -> Image.Image:
-    """The image at `path` as upright 8-bit RGB. Raises UnreadableImage with the path and the reason."""
+    """The image at `path` as upright 8-bit RGB, without metadata. Raises UnreadableImage with path and reason."""
     with open_image(path) as image:
-        return rgb(image)
+        seen = rgb(image)
+        seen.info = {}
+        return seen
+
+
+def read_bytes(path: Path) -> bytes:
+    """The whole file. Raises UnreadableImage with the path and the reason."""
+    with _one_reason(path):
+        _check_file(path)
+        return path.read_bytes()
 
 
 def orientation(image: Image.Image) -> int:
@@ -103,10 +114,25 @@ def orientation(image: Image.Image) -> int:
         return 1
 
 
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """(width, height) of an opened image once it stands upright."""
+    return (image.height, image.width) if orientation(image) >= 5 else image.size
+
+
 def upright(image: Image.Image) -> Image.Image:
-    """The image turned the way its EXIF orientation asks for."""
+    """The image turned the way its EXIF orientation asks for, and then without metadata: nobody turns it again."""
     turn = _UPRIGHT.get(orientation(image))
-    return image if turn is None else image.transpose(turn)
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    turned.info = {}
+    return turned
+
+
+def upright_by(image: Image.Image, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) of `image` as they lie in the file, turned the way its EXIF orientation asks for."""
+    turn = _UPRIGHT.get(orientation(image))
+    return array if turn is None else np.asarray(Image.fromarray(array).transpose(turn))
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
@@ -143,16 +169,9 @@ def _one_reason(source: object) -> Iterator[None]:
         with quiet():
             yield
     except Exception as error:  # a decoder of foreign bytes may raise anything
+        if isinstance(error, LongtailError) and not isinstance(error, UnreadableImage):
+            raise
         raise UnreadableImage(_reason(error), source) from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silences Pillow's warnings about metadata and sizes, which are judged here; a file cut short stays an error."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.filterwarnings("error", message="(?i).*truncated")
-        yield
 
 
 def _check_file(path: Path) -> None:
@@ -169,7 +188,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not an image"
     if isinstance(error, Image.DecompressionBombError):
-        return f"too large ({_LIMIT})"
+        return f"too large ({limit_in_words()})"
     if "truncated" in str(error).lower() or isinstance(error, EOFError):
         return "image file is truncated"
     if isinstance(error, OSError) and error.strerror:

@@ -46,13 +46,15 @@ class Decoder(Dataset[Decoded]):
         self._augmentation = augmentation
 
     def __getitems__(self, request: Request) -> Decoded:
-        images = torch.zeros(len(request.indices), 3, *self._preprocessing.size, dtype=torch.uint8)
+        shape = (len(request.indices), 3, *self._preprocessing.size)
+        images = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)  # as decoded images lie
         unreadable = {}
         for row, (index, numbers) in enumerate(zip(request.indices.tolist(), self._numbers(request), strict=True)):
             try:
                 images[row] = self._decode(index, numbers)
             except UnreadableImage as error:
                 unreadable[index] = error.reason
+                images[row] = 0
         return Decoded(images, unreadable)
 
     def _decode(self, index: int, numbers: list[float]) -> Tensor:
@@ -97,19 +99,23 @@ class Workers:
         self._loader = None
 
     def _start(self) -> Iterator[Decoded]:
-        if self._loader is None:
-            self._loader = DataLoader(
-                self._decoder,
-                batch_sampler=self._requests,  # type: ignore[arg-type]  # the list is re-read at every pass
-                collate_fn=_unchanged,
-                num_workers=self._count,
-                persistent_workers=True,
-                worker_init_fn=_leave_interrupts_to_the_parent,
-                generator=torch.Generator(),  # else a pass would advance torch's global one
-            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside torch's threads: workers use none
+            warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # their number was asked for
+            if self._loader is None:
+                self._loader = self._begin()
             return iter(self._loader)
+
+    def _begin(self) -> DataLoader[Any]:
+        return DataLoader(
+            self._decoder,
+            batch_sampler=self._requests,  # type: ignore[arg-type]  # the list is re-read at every pass
+            collate_fn=_unchanged,
+            num_workers=self._count,
+            persistent_workers=True,
+            worker_init_fn=_leave_interrupts_to_the_parent,
+            generator=torch.Generator(),  # else a pass would advance torch's global one
+        )
 
 
 def _unchanged(answer: Any) -> Any:

@@ -217,7 +217,11 @@ def _class_row(row: dict[str, Any]) -> tuple[Cell, ...]:
 
 def _for_each_recipe(runs: Sequence[RunRecord], words: Callable[[RunRecord], str]) -> str:
     """The same words once if all recipes share them, else with each recipe's name."""
-    said = {named(run.recipe): words(run) for run in runs}
-    if len(set(said.values())) == 1:
+    said: dict[str, list[str]] = {}
+    for run in runs:
+        recipes = said.setdefault(words(run), [])
+        if named(run.recipe) not in recipes:
+            recipes.append(named(run.recipe))
+    if len(said) == 1:
         return words(runs[0])
-    return ", ".join(f"{recipe} {word}" for recipe, word in said.items())
+    return ", ".join(f"{listed(recipes)} {word}" for word, recipes in said.items())

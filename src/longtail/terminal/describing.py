@@ -91,7 +91,7 @@ def _finding(finding: Finding, console: Console) -> None:
     console.print(
         Text.assemble((f"{sign} ", style), plain(f"{finding.text} "), (f"[{finding.id}]", "dim")), soft_wrap=True
     )
-    groups = [row for row in finding.about if len(row) > 1]
+    groups = finding.about if "identical" in finding.id else ()
     for row in groups[:GROUPS_NAMED]:
         more = ", ..." if len(row) > IN_A_GROUP else ""
         console.print(f"  {', '.join(map(plain, row[:IN_A_GROUP]))}{more}", soft_wrap=True)
