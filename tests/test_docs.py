@@ -15,9 +15,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 OTHER_LIBRARIES = {
+    "data": (),
     "hugging-face-trainer": ("transformers", "accelerate"),
     "in-your-own-loop": (),
     "lightning": ("lightning",),
+    "second-stage": (),
 }
 """What a page needs besides longtail. A new page needs a line here."""
 

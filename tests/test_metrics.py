@@ -123,6 +123,29 @@ def test_classes_without_test_images_are_left_out_and_listed() -> None:
     assert summary(result)["few"] is None
 
 
+def test_a_background_class_is_out_of_every_mean(
+    answers: tuple[NDArray[np.float64], NDArray[np.int64]],
+) -> None:
+    logits, labels = answers
+    others = labels != 2
+    result = evaluate(logits, labels, COUNTS, CLASSES, background=CLASSES[2])
+    without = evaluate(logits[others], labels[others], COUNTS, CLASSES)
+    for name in ("images", "accuracy", "balanced_accuracy", "expected_calibration_error", "log_loss", "worst_class"):
+        assert result[name] == pytest.approx(without[name]), name
+    for group in result["groups"]:
+        assert result["groups"][group]["accuracy"] == without["groups"][group]["accuracy"]
+    predicted = logits.argmax(axis=1)
+    assert summary(result)["false_alarms"] == pytest.approx(
+        1 - sklearn.metrics.accuracy_score(labels[~others], predicted[~others])
+    )
+    assert summary(result)["misses"] == pytest.approx((predicted[others] == 2).mean())
+    assert sum(group["classes"] for group in result["groups"].values()) == len(CLASSES) - 1
+    with pytest.raises(LongtailError, match="Unknown class 'nothing'"):
+        evaluate(logits, labels, COUNTS, CLASSES, background="nothing")
+    with pytest.raises(LongtailError, match="All test images are of the background class"):
+        evaluate(logits[~others], labels[~others], COUNTS, CLASSES, background=CLASSES[2])
+
+
 def test_the_result_is_json_and_every_metric_reads_from_it(
     answers: tuple[NDArray[np.float64], NDArray[np.int64]],
 ) -> None:
@@ -137,6 +160,8 @@ def test_the_result_is_json_and_every_metric_reads_from_it(
     assert {name for name, metric in METRICS.items() if not metric.higher_is_better} == {
         "expected_calibration_error",
         "log_loss",
+        "false_alarms",
+        "misses",
     }
 
 

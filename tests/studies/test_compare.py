@@ -3,9 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 import longtail
 from longtail.errors import LongtailError
+from longtail.models.resnet32 import ResNet32
 from longtail.studies import train as job
 from longtail.studies.compare import Study
 
@@ -34,6 +37,38 @@ def test_a_comparison_is_its_runs_side_by_side(study: Study, tmp_path: Path) -> 
     alone = longtail.train(recipe="gcl", seed=1, epochs=1, out=tmp_path / "alone", device="cpu")
     together = study.folder.run("gcl", 1)
     assert alone.folder.weights.read_bytes() == together.weights.read_bytes()
+
+
+def test_on_a_frozen_backbone_no_image_is_seen_twice(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    forward = ResNet32.forward
+
+    def counted(self: ResNet32, images: Tensor) -> Tensor:
+        if isinstance(images, Tensor):  # and not the stand-in that the network is followed with
+            seen.append(len(images))
+        return forward(self, images)
+
+    monkeypatch.setattr(ResNet32, "forward", counted)
+    monkeypatch.setattr("longtail.report.page.write_run_page", lambda path: None)  # two seconds of drawing
+    weights = str(study.folder.run("ce", 0).weights)
+    names = ("ce", "balanced_softmax", "gcl")
+    frozen = longtail.compare(
+        recipes=names, freeze=True, weights=weights, epochs=1, views=3, out=tmp_path / "study", device="cpu"
+    )
+    assert sum(seen) == 3 * 384 + 1413
+    assert [row["recipe"] for row in frozen.comparison["rows"]] == list(names)
+    given = state_of(study.folder.run("ce", 0).path)
+    for row in frozen.comparison["rows"]:
+        tensors = state_of(frozen.path / row["run"])
+        assert all(torch.equal(tensors[name], given[name]) for name in given if name.startswith("backbone."))
+        assert any(not torch.equal(tensors[name], given[name]) for name in tensors if name.startswith("head."))
+        assert not (frozen.path / row["run"] / "features").exists()
+
+
+def state_of(path: Path) -> dict[str, Tensor]:
+    return {**longtail.load(path).model.state_dict()}
 
 
 def test_finished_runs_are_kept_when_a_later_one_is_interrupted(

@@ -1,17 +1,83 @@
+"""Every recipe trains, ends in finite numbers and can be used; those of the papers have the papers' shape."""
+
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+import longtail
 from longtail.counts import ClassCounts
 from longtail.errors import LongtailError
 from longtail.training.recipes import RECIPES, find_recipe
 from longtail.training.settings import CIFAR, DIGITS, PHOTOGRAPHS
 
 COUNTS = ClassCounts((50, 5))
+NAMES = (
+    *("ce", "ce_mixup", "ce_mixup_crt", "focal", "cb_focal", "cosface", "arcface", "ldam_drw", "equalization"),
+    *("logit_adjustment", "balanced_softmax", "lade", "pc_softmax", "tde", "decoupling", "decoupling_lws"),
+    *("decoupling_tau_norm", "decoupling_ncm", "posthoc", "disalign", "mislas", "bbn", "ride", "gcl", "gcl_angular"),
+    *("kps", "kps_drw", "kps_ga", "kps_mixup", "kps_mislas", "fbl", "ala", "gcl_ride"),
+)
+FINAL_HEADS = {
+    **dict.fromkeys(("decoupling_lws", "mislas"), "learnable_weight_scaling"),
+    **dict.fromkeys(("pc_softmax", "posthoc"), "shifted"),
+    **dict.fromkeys(("ride", "gcl_ride"), "experts"),
+    **dict.fromkeys(("cosface", "arcface", "ldam_drw", "gcl", "gcl_angular", "ala"), "cosine"),
+    **dict.fromkeys(("kps", "kps_drw", "kps_ga", "kps_mixup", "kps_mislas"), "cosine"),
+    "decoupling_tau_norm": "tau_normalised",
+    "decoupling_ncm": "nearest_mean",
+    "disalign": "disalign",
+    "tde": "causal_norm",
+}
+"""Of all others it is linear."""
+
+
+def test_no_recipe_is_missing_and_none_unknown_to_methods() -> None:
+    assert set(RECIPES) == set(NAMES)
+    listed = {card.name for card in longtail.methods() if card.kind.singular == "recipe"}
+    assert listed == set(NAMES)
+    for name in NAMES:
+        assert any(card.call == f"longtail train --recipe {name}" for card in longtail.methods(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_trains(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("longtail.report.page.write_run_page", lambda path: None)  # two seconds of drawing
+    run = longtail.train(recipe=name, epochs=1, out=tmp_path / "run", device="cpu")
+    metrics, predictions = run.metrics, run.folder.predictions
+    assert metrics is not None
+    assert predictions is not None
+    assert metrics["images"] == 1413
+    assert all(math.isfinite(metrics[key]) for key in ("accuracy", "balanced_accuracy", "expected_calibration_error"))
+    assert all(math.isfinite(metrics["groups"][group]["accuracy"]) for group in ("many", "medium", "few"))
+    assert all(math.isfinite(record["loss"]) for record in run.folder.steps)
+    assert len(run.folder.epochs) == sum(stage["epochs"] for stage in run.folder.config["stages"])
+
+    again = longtail.load(run.path)
+    assert again.model.head.description()["kind"] == FINAL_HEADS.get(name, "linear")
+    test = longtail.data.digits.digits().test
+    assert test is not None
+    images = torch.stack([again.model.transform(test.pixels.open(index)) for index in range(32)])
+    with torch.no_grad():
+        logits = again.model(images).numpy()
+    scale = np.abs(predictions.logits[:32]).max()
+    np.testing.assert_allclose(logits, predictions.logits[:32], rtol=0, atol=1e-5 * scale)
+
+
+def test_two_branches_learn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("longtail.report.page.write_run_page", lambda path: None)
+    run = longtail.train(recipe="bbn", epochs=4, out=tmp_path / "run", device="cpu")
+    losses = [record["loss"] for record in run.folder.epochs]
+    assert losses[-1] < 0.6 * losses[0]
+    (stage,) = run.folder.config["stages"]
+    assert stage["sampling"] == "instance() and reversed_()"
+    assert len(run.folder.steps) == 4 * (384 // stage["batch_size"])
 
 
 @pytest.mark.parametrize(("epochs", "second"), [(200, 30), (30, 4), (1, 1)])

@@ -131,6 +131,16 @@ def test_a_frozen_backbone_keeps_every_bit(trainer: Trainer, part: Part) -> None
     assert not torch.equal(before["head.weight"], model.state_dict()["head.weight"])
 
 
+@pytest.mark.parametrize("moves", [False, True])
+def test_statistics_may_move_though_all_weights_stay(moves: bool, trainer: Trainer, part: Part) -> None:
+    model = classifier()
+    before = state(model)
+    fit(trainer, model, stage(learns=HEAD_ALONE, moves_batch_norm=moves, samplings=(class_balanced(),)), part)
+    changed = {name for name, tensor in state(model).items() if not torch.equal(tensor, before[name])}
+    statistics = {f"backbone.norm.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
+    assert changed == {"head.weight", "head.bias"} | (statistics if moves else set())
+
+
 def test_parts_learn_at_their_own_rates(trainer: Trainer, part: Part) -> None:
     plain = partial(torch.optim.SGD, momentum=0.0)
     one_step: dict[str, Any] = {"epochs": 1, "batch_size": len(part), "optimizer": plain}

@@ -15,14 +15,14 @@ from longtail.deploy.run import Run, load
 from longtail.errors import LongtailError
 from longtail.models.class_order import read_classes
 from longtail.models.classifier import Architecture, Classifier
-from longtail.models.heads import Linear
+from longtail.models.heads import Experts, Linear
 from longtail.runs import RunFolder, StudyFolder, free_name, new_folder
 from longtail.studies.compare import Study, row_of
 from longtail.studies.train import carry_out, prepare, test, trainer_for
 from longtail.training.engine import choose_engine
-from longtail.training.plan import Features, Plan, workers_for
+from longtail.training.plan import Features, Plan, to_open_again, workers_for
 from longtail.training.settings import Setting, setting_for
-from longtail.training.stage import Recipe
+from longtail.training.stage import Recipe, Stage, Step
 from longtail.training.ways import Way, ways
 from longtail.training.wishes import Wishes, borders_of
 from longtail.watching import Watcher
@@ -55,6 +55,8 @@ class Original:
         if path.is_dir():
             run = load(path)
             return cls(path.name, run.model, Architecture.of(run.folder.model), run.preprocessing, run)
+        if not path.exists():
+            raise LongtailError(f"There is no run folder and no file of weights {path}.")
         backbone = wishes.get("backbone")
         if backbone is None:
             raise LongtailError(
@@ -82,23 +84,30 @@ class Original:
         return bool(max(prior) == min(prior))
 
 
-def images_for(original: Original, data: str | Path | None, watcher: Watcher, wishes: Wishes) -> ImageSet:
+def asked_for(original: Original, data: str | Path | None, wishes: Wishes) -> tuple[str | Path, Wishes]:
+    """Which images, and how to read them: where nobody says, those that the classifier was trained on.
+
+    Raises:
+        LongtailError: nobody says, and they are not known.
+    """
+    if data is not None:
+        return data, wishes
+    known = original.run.folder.config["data"].get("asked") if original.run else None
+    if not known:
+        raise LongtailError(f"Which images? {original.name} does not know a place; give the folder it was trained on.")
+    return known["data"], {**known["reading"], **_given(wishes)}
+
+
+def images_for(original: Original, data: str | Path, watcher: Watcher, wishes: Wishes) -> ImageSet:
     """The images to re-balance on, their classes in the order of the classifier's outputs.
 
     Raises:
-        LongtailError: they are not known, or of other classes.
+        LongtailError: they are of other classes.
     """
-    known = original.run.folder.config["data"] if original.run else {}
-    if data is None:
-        if not known.get("asked"):
-            raise LongtailError(
-                f"Which images? {original.name} does not know a place; give the folder it was trained on."
-            )
-        data, wishes = known["asked"]["data"], {**known["asked"]["reading"], **_given(wishes)}
     images = prepare(data, watcher, wishes).in_order_of(original.architecture.classes)
-    if not known:
+    if original.run is None:
         watcher.say(f"Whether {original.name} has seen the test images before is not known here")
-    elif known["fingerprint"] != images.fingerprint():
+    elif original.run.folder.config["data"]["fingerprint"] != images.fingerprint():
         watcher.say(f"These are not the images, or not the split, of {original.name}: it may have seen the test images")
     return images
 
@@ -137,6 +146,7 @@ def rebalance(
     """
     (way,) = ways([how], [sampler], loss)
     job = _Job.prepare(model, data, classes, preprocessing, watcher or Watcher(), wishes)
+    job.check(way)
     with new_folder(Path(out) if out else free_name(Path("runs"), f"{job.original.name}-{way.name}")) as path:
         job.test_before(RunFolder(path))
         return job.carry_out(way, seed, RunFolder(path))
@@ -177,12 +187,17 @@ def compare_rebalanced(
     from longtail.report.page import write_study_page
 
     every = list(ways(how, sampler, loss))
+    names = [way.name for way in every]
+    if not every or len(set(names)) < len(names):
+        raise LongtailError(f"Give different ways to compare, not {', '.join(names) or 'none'}.")
     if seeds < 1:
         raise LongtailError(f"--seeds must be at least 1, not {seeds}.")
     job = _Job.prepare(model, data, classes, preprocessing, watcher or Watcher(), wishes)
     folder = StudyFolder(Path(out) if out else free_name(Path("runs"), f"{job.original.name}-rebalanced"))
     if folder.path.exists():
         raise LongtailError(f"{folder.path} exists already; give another --out, or remove it.")
+    for way in every:
+        job.check(way)
     job = replace(job, features=replace(job.features, folder=job.features.folder or folder.features))
     runs = [job.test_as_it_came(folder)]
     for way in every:
@@ -190,9 +205,7 @@ def compare_rebalanced(
             with new_folder(folder.run(way.name, seed).path) as path:
                 runs.append(job.carry_out(way, seed, RunFolder(path)))
     rows = [row_of(run) for run in runs]
-    folder.write_comparison(
-        {"recipes": [BEFORE, *(way.name for way in every)], "seeds": list(range(seeds)), "rows": rows}
-    )
+    folder.write_comparison({"recipes": [BEFORE, *names], "seeds": list(range(seeds)), "rows": rows})
     write_study_page(folder.path)
     return Study(folder)
 
@@ -223,6 +236,7 @@ class _Job:
         wishes: Wishes,
     ) -> _Job:
         original = Original.open(model, classes, preprocessing, wishes)
+        data, wishes = asked_for(original, data, wishes)
         images = images_for(original, data, watcher, wishes)
         setting = setting_for(images.kind, "none")
         setting = replace(setting, epochs=wishes.get("epochs") or setting.retraining_epochs, retraining=1.0)
@@ -230,13 +244,19 @@ class _Job:
         setting = replace(
             setting, batch_size=wishes.get("batch_size") or setting.batch_size, lr=wishes.get("lr") or setting.lr
         )
-        features = replace(Features.wished(wishes), kept=wishes.get("views") != 0)
+        one_row_an_image = not isinstance(original.classifier.head, Experts)  # whose features are (M, D)
+        features = replace(Features.wished(wishes), kept=wishes.get("views") != 0 and one_row_an_image)
         return cls(original, images, setting, features, watcher, wishes)
+
+    def check(self, way: Way) -> None:
+        """Raise LongtailError where a way does not fit the classifier: before features are computed, not after."""
+        step = self._step(way)
+        if isinstance(step, Stage):
+            step.parameter_groups(step.begin(self.original.copy()))
 
     def carry_out(self, way: Way, seed: int, folder: RunFolder) -> Run:
         """Re-balance a copy of the classifier one way."""
-        step = way.step(self.images.counts, self.setting, self.original.classifier.head)
-        recipe = Recipe(Linear, (step,), balanced=way.sampler != "instance")
+        recipe = Recipe(Linear, (self._step(way),), balanced=way.sampler != "instance")
         return self._run(self._plan(way.name, recipe, seed), folder)
 
     def test_as_it_came(self, folder: StudyFolder) -> Run:
@@ -251,6 +271,9 @@ class _Job:
             trainer = trainer_for(plan, folder, self.watcher)
             if tested := test(trainer, self.original.copy(), plan):
                 folder.write_before(tested.metrics)
+
+    def _step(self, way: Way) -> Step:
+        return way.step(self.images.counts, self.setting, self.original.classifier.head)
 
     def _as_it_came(self) -> Plan:
         return self._plan(BEFORE, Recipe(Linear, (), balanced=self.original.balanced), 0)
@@ -278,5 +301,6 @@ class _Job:
             workers=workers_for(self.images, self.wishes.get("workers")),
             seed=seed,
             features=self.features,
+            asked=to_open_again(self.images, self.wishes),
             rebalanced=self.original.name,
         )

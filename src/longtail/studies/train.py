@@ -19,8 +19,8 @@ from longtail.text import counted
 from longtail.training.log import Turn
 from longtail.training.plan import Plan, make_plan
 from longtail.training.recipes import recipe_name
-from longtail.training.stage import Stage
 from longtail.training.record import record
+from longtail.training.stage import Stage
 from longtail.training.trainer import Trainer
 from longtail.training.wishes import Wishes, check_wishes
 from longtail.watching import Watcher

@@ -54,7 +54,8 @@ def choose(
     """The candidate with the best balanced accuracy on validation images.
 
     Each of 50 choices (5 stratified folds, 10 times) is made on four fifths of the images and tested on the last fifth;
-    the median of them is taken. With fewer than 5 validation images in the rarest shot group it is `by_theory`.
+    the median of them is taken. It is `by_theory` with fewer than 5 validation images in the rarest shot group, or with
+    one image a class, which no fold can both choose by and test on.
 
     Args:
         name: what is chosen.
@@ -64,14 +65,8 @@ def choose(
         evidence: where the validation features come from.
     """
     validation = evidence.validation
-    rare = 0 if validation is None else _rare_images(validation, evidence)
-    if validation is None or rare < LEAST_RARE:
-        found = (
-            "no validation images"
-            if validation is None
-            else f"only {counted(rare, 'validation image')} of rare classes"
-        )
-        return Choice(name, by_theory, f"the theory's value: {found}")
+    if validation is None or (lack := _lack(validation, evidence)):
+        return Choice(name, by_theory, f"the theory's value: {'no validation images' if validation is None else lack}")
     correct = np.stack(
         [
             (logits(candidate, validation.values).argmax(dim=1) == validation.labels).cpu().numpy()
@@ -81,11 +76,15 @@ def choose(
     return _by_folds(name, np.asarray(candidates), correct, validation.labels.cpu().numpy())
 
 
-def _rare_images(validation: Features, evidence: Evidence) -> int:
-    """Validation images of the classes in the rarest shot group that has any class."""
+def _lack(validation: Features, evidence: Evidence) -> str:
+    """Why nothing can be chosen on these images; empty where it can."""
+    labels = validation.labels.cpu().numpy()
     groups = np.array(evidence.counts.shot_groups(evidence.borders))
     rarest = next(group for group in ("few", "medium", "many") if group in groups)
-    return int((groups[validation.labels.cpu().numpy()] == rarest).sum())
+    rare = int((groups[labels] == rarest).sum())
+    if rare < LEAST_RARE:
+        return f"only {counted(rare, 'validation image')} of rare classes"
+    return "only one validation image a class" if np.bincount(labels).max() == 1 else ""
 
 
 def _by_folds(
@@ -93,7 +92,7 @@ def _by_folds(
 ) -> Choice:
     from sklearn.model_selection import RepeatedStratifiedKFold
 
-    splits = max(2, min(FOLDS, int(np.bincount(labels).max())))
+    splits = min(FOLDS, int(np.bincount(labels).max()))
     folds = RepeatedStratifiedKFold(n_splits=splits, n_repeats=REPEATS, random_state=0)
     chosen, held_out = [], []
     with warnings.catch_warnings():

@@ -17,6 +17,7 @@ from longtail.data.augment import Augmentation
 from longtail.data.features import FeatureStore, planned_bytes
 from longtail.data.loading import Loader
 from longtail.data.parts import Part
+from longtail.data.pixels import short_hash
 from longtail.data.preprocessing import Preprocessing
 from longtail.draws import Key
 from longtail.models.backbones import feature_size
@@ -108,7 +109,7 @@ class Extraction:
         digests: NDArray[np.uint8],
         task: Task,
     ) -> None:
-        """Fill the store, a batch at a time. A view's crops depend on the image alone, so that runs can share it."""
+        """Fill the store, a batch at a time."""
         network = self.engine.frozen(backbone, view.precision)
         loader = Loader(
             part,
@@ -118,9 +119,15 @@ class Extraction:
             workers=self.workers,
             watcher=self.watcher,
         )
-        places = digests.view(np.int64)[missing, 0] >> 1 & LARGEST_PLACE
+        places = _places(part, missing) if view.augmentation else None
         with closing(loader):
             for batch in loader.batches(missing, places, Key.of_seed(0).at("view", view.number)):
                 values = network(self.engine.images(self.preprocessing.normalise(batch.images)))
                 store.write(digests[batch.indices.numpy()], values.cpu().numpy().astype(np.float16))
                 task.advance(len(batch.labels))
+
+
+def _places(part: Part, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """What the crops of an image's views depend on: its content, so that runs and machines share them."""
+    digests = b"".join(short_hash(part.pixels.content(index)) for index in indices.tolist())
+    return np.frombuffer(digests, np.int64)[::2] & LARGEST_PLACE

@@ -176,12 +176,12 @@ def make_plan(images: ImageSet, recipe: str, seed: int, wishes: Wishes) -> Plan:
         workers=workers_for(images, wishes.get("workers")),
         seed=seed,
         features=Features.wished(wishes),
-        asked=_asked(images, wishes),
+        asked=to_open_again(images, wishes),
     )
 
 
-def _asked(images: ImageSet, wishes: Wishes) -> dict[str, Any] | None:
-    """A set that has a name is opened by it, cut down and divided as wished."""
+def to_open_again(images: ImageSet, wishes: Wishes) -> dict[str, Any] | None:
+    """What opens the same images once more: of a set that has a name that, and how it was cut down and divided."""
     if images.name not in NAMED:
         return None
     reading = {name: value for name, value in wishes.items() if name in Reading.__annotations__}

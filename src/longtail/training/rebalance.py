@@ -54,11 +54,11 @@ def crt(setting: Setting, objective: Criterion, sampling: Sampling, *, warm: boo
         warm: go on with the head as it is, at a small rate, as GCL's published code does.
         **changes: fields of `Stage`.
     """
-    begin = {} if warm else {"begin": partial(_with_fresh_head, cosine=objective.takes_cosines)}
-    rate = WARM_RATE if warm else setting.lr
-    return _second_stage(
-        setting, "classifier re-training", objective, sampling, HEAD_ALONE, lr=rate, **begin, **changes
-    )
+    stage = _second_stage(setting, "classifier re-training", objective, sampling, HEAD_ALONE, **changes)
+    if warm:
+        return replace(stage, lr=WARM_RATE, begin=_with_its_head)
+    scale = objective.score_scale if objective.takes_cosines else None
+    return replace(stage, begin=partial(_with_fresh_head, scale=scale))
 
 
 def lws(setting: Setting, objective: Criterion, sampling: Sampling, **changes: Any) -> Stage:
@@ -153,7 +153,8 @@ def ncm(transform: Literal["cl2n", "l2n", "un"] = "cl2n") -> HeadEdit:
     """
 
     def edit(head: Head, evidence: Evidence) -> Edited:
-        return Edited(NearestMean.of(evidence.train.values, evidence.train.labels, head.classes, transform))
+        classes = _of_one(head).classes
+        return Edited(NearestMean.of(evidence.train.values, evidence.train.labels, classes, transform))
 
     return HeadEdit("nearest class mean", edit)
 
@@ -209,9 +210,16 @@ def _second_stage(
     return replace(stage, **changes)
 
 
-def _with_fresh_head(classifier: Classifier, cosine: bool) -> Classifier:
-    head = _of_one(classifier.head)
-    return Classifier(classifier.backbone, (Cosine if cosine else Linear)(head.features, head.classes))
+def _with_its_head(classifier: Classifier) -> Classifier:
+    _of_one(classifier.head)
+    return classifier
+
+
+def _with_fresh_head(classifier: Classifier, scale: float | None) -> Classifier:
+    """A linear head, or a cosine head that predicts with the scale it is going to be trained with."""
+    old = _of_one(classifier.head)
+    head = Linear(old.features, old.classes) if scale is None else Cosine(old.features, old.classes, scale)
+    return Classifier(classifier.backbone, head)
 
 
 def _with_head_around(classifier: Classifier, kind: type[LearnableWeightScaling | DisAlign]) -> Classifier:

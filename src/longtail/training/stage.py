@@ -58,13 +58,22 @@ class Stage:
     """What happens to the structure before the first step: a fresh head, learnable scales."""
 
     def parameter_groups(self, classifier: Classifier) -> list[dict[str, Any]]:
-        """The optimizer's groups, one for each path of `learns`; gradients of all other parameters are off."""
+        """The optimizer's groups, one for each path of `learns`; gradients of all other parameters are off.
+
+        Raises:
+            LongtailError: there is nothing to learn at a path.
+        """
         groups: dict[str, list[nn.Parameter]] = {path: [] for path in self.learns}
         for name, parameter in classifier.named_parameters():
             paths = [path for path in groups if f"{name}.".startswith(f"{path}.")]
             parameter.requires_grad = bool(paths)
             if paths:
                 groups[max(paths, key=len)].append(parameter)
+        if empty := [path for path, parameters in groups.items() if not parameters]:
+            raise LongtailError(
+                f"Stage {self.name!r} is to train {empty[0]!r}, where a classifier with a head of kind "
+                f"{classifier.head.kind} has no parameters; begin with another head, as crt does."
+            )
         return [{"params": groups[path], "factor": factor} for path, factor in self.learns.items()]
 
     def mixed(self, here: Place, samples: Tensor, targets: Targets, key: Key, epoch: int) -> tuple[Tensor, Targets]:

@@ -104,9 +104,10 @@ def find_loss(name: str) -> Callable[[ClassCounts], Criterion]:
     """A loss by its name in `longtail.losses`.
 
     Raises:
-        LongtailError: there is no such loss, or it needs more than class counts.
+        LongtailError: there is no such loss, or it needs more than class counts and one head.
     """
-    offered = {name: loss for name, loss in vars(losses).items() if inspect.isfunction(loss) and _of_counts_alone(loss)}
+    functions = {name: loss for name, loss in vars(losses).items() if inspect.isfunction(loss)}
+    offered = {name: loss for name, loss in functions.items() if _of_counts_alone(loss) and _of_one_head(loss)}
     if name not in offered:
         raise unknown("loss", name, offered)
     return offered[name]
@@ -117,6 +118,10 @@ def _of_counts_alone(loss: Callable[..., object]) -> bool:
     first, *others = inspect.signature(loss).parameters.values()
     takes_counts = first.name == "counts" and all(other.default is not other.empty for other in others)
     return takes_counts and inspect.isclass(returned) and issubclass(returned, Criterion)
+
+
+def _of_one_head(loss: Callable[[ClassCounts], Criterion]) -> bool:
+    return loss(ClassCounts((2, 1))).score_dims == 2
 
 
 def _fitting(objective: Criterion, head: Head) -> Criterion:

@@ -9,6 +9,7 @@ from longtail import losses
 from longtail.counts import ClassCounts
 from longtail.data.mixing import mixup
 from longtail.losses import Criterion
+from longtail.losses.rotation import only_acute
 from longtail.samplers import Sampling, cben
 from longtail.training.rebalance import crt
 from longtail.training.recipes.parts import DEFERRED, cosine, first_stage, mixed_first_stage
@@ -65,16 +66,17 @@ def gcl_angular(
     counts: ClassCounts,
     setting: Setting,
     *,
-    amplitude: float = 0.1,
-    target_margin: float = 0.5,
+    amplitude: float = 0.5,
+    target_margin: float = 0.0,
     retraining_scale: float = 30.0,
     retraining_sampling: Sampling | None = None,
 ) -> Recipe:
     """GCL-A: Gaussian clouds on the angle, then classifier re-training with CBEN (Li, Cheung and Lu, TAI 2024).
 
-    Numbers are the defaults of the published class; its script for Places-LT has amplitude 0.5 and no target margin.
+    Numbers are those of the only published script, for Places-LT: amplitude 0.5, no target margin, and no cloud where
+    the cosine is not positive (the easy margin).
     """
-    loss = partial(losses.gcl_angular, counts, amplitude=amplitude, target_margin=target_margin)
+    loss = partial(losses.gcl_angular, counts, amplitude=amplitude, target_margin=target_margin, beyond=only_acute)
     second = loss(retraining_scale, focus=losses.Focus(1.0, detached=True))
     return cosine(30.0, mixed_first_stage(setting, loss()), gcl_second_stage(setting, second, retraining_sampling))
 
