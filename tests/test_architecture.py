@@ -46,6 +46,7 @@ DEPENDENCIES = {
     "matplotlib",
     "rich",
     "safetensors",
+    "scipy",
     "sklearn",
     "timm",
     "torchvision",

@@ -123,7 +123,9 @@ class RandomResizedCropFlip(ImageAugmentation):
         if shrink == 1:
             cut = preprocessing.resize(whole[top:bottom, left:right])
         else:
-            cut = preprocessing.resize(whole, (left / shrink, top / shrink, right / shrink, bottom / shrink))
+            x, y = left // shrink, top // shrink
+            box = (left / shrink - x, top / shrink - y, right / shrink - x, bottom / shrink - y)
+            cut = preprocessing.resize(whole[y : math.ceil(bottom / shrink), x : math.ceil(right / shrink)], box)
         return cut.flip(2) if self.flip and numbers[-1] < 0.5 else cut
 
     def window(self, size: tuple[int, int], numbers: Sequence[float]) -> tuple[int, int, int, int]:

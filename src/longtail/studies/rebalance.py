@@ -17,6 +17,7 @@ from longtail.models.class_order import read_classes
 from longtail.models.classifier import Architecture, Classifier
 from longtail.models.heads import Experts, Linear
 from longtail.runs import RunFolder, StudyFolder, free_name, new_folder
+from longtail.studies.class_order import check_class_order
 from longtail.studies.compare import Study, row_of
 from longtail.studies.train import carry_out, prepare, test, trainer_for
 from longtail.training.engine import choose_engine
@@ -146,7 +147,7 @@ def rebalance(
     """
     (way,) = ways([how], [sampler], loss)
     job = _Job.prepare(model, data, classes, preprocessing, watcher or Watcher(), wishes)
-    job.check(way)
+    job.check([way])
     with new_folder(Path(out) if out else free_name(Path("runs"), f"{job.original.name}-{way.name}")) as path:
         job.test_before(RunFolder(path))
         return job.carry_out(way, seed, RunFolder(path))
@@ -196,8 +197,7 @@ def compare_rebalanced(
     folder = StudyFolder(Path(out) if out else free_name(Path("runs"), f"{job.original.name}-rebalanced"))
     if folder.path.exists():
         raise LongtailError(f"{folder.path} exists already; give another --out, or remove it.")
-    for way in every:
-        job.check(way)
+    job.check(every)
     job = replace(job, features=replace(job.features, folder=job.features.folder or folder.features))
     runs = [job.test_as_it_came(folder)]
     for way in every:
@@ -248,11 +248,21 @@ class _Job:
         features = replace(Features.wished(wishes), kept=wishes.get("views") != 0 and one_row_an_image)
         return cls(original, images, setting, features, watcher, wishes)
 
-    def check(self, way: Way) -> None:
-        """Raise LongtailError where a way does not fit the classifier: before features are computed, not after."""
-        step = self._step(way)
-        if isinstance(step, Stage):
-            step.parameter_groups(step.begin(self.original.copy()))
+    def check(self, every: Sequence[Way]) -> None:
+        """Refuse what cannot work: before features are computed, not after.
+
+        Raises:
+            LongtailError: a way does not fit the classifier, or its classes are not in the order of its outputs.
+        """
+        for way in every:
+            step = self._step(way)
+            if isinstance(step, Stage):
+                step.parameter_groups(step.begin(self.original.copy()))
+        if self.original.run is None:  # somebody else said which class each output is
+            plan = self._as_it_came()
+            with plan.engine.running():
+                trainer = replace(trainer_for(plan, RunFolder(Path()), self.watcher), cache=None)
+                check_class_order(trainer, self.original.copy(), self.images)
 
     def carry_out(self, way: Way, seed: int, folder: RunFolder) -> Run:
         """Re-balance a copy of the classifier one way."""

@@ -50,6 +50,17 @@ class Engine:
 
         return outputs
 
+    def seed(self, value: int) -> None:
+        """Seed torch's generators, as far as this device uses them.
+
+        `torch.manual_seed` seeds those of absent devices too, which takes a tenth of a millisecond: much beside a small
+        step.
+        """
+        if self.device.type == "cpu":
+            torch.default_generator.manual_seed(value)
+        else:
+            torch.manual_seed(value)
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """The context of a whole run: the number of threads, put back afterwards."""

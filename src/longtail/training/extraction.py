@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ from longtail.watching import Task, Watcher
 
 VIEWS = 8
 """Augmented views of an image, unless asked otherwise."""
-BATCH_SIZE = 256
+AT_ONCE = 2**20
+"""Pixels that the network sees at once."""
 LARGEST_PLACE = 2**62 - 1
 
 
@@ -115,7 +117,7 @@ class Extraction:
             part,
             self.preprocessing,
             view.augmentation,
-            batch_size=BATCH_SIZE,
+            batch_size=max(1, AT_ONCE // math.prod(self.preprocessing.size)),
             workers=self.workers,
             watcher=self.watcher,
         )

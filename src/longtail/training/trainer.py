@@ -99,7 +99,7 @@ class Trainer:
                 order = order_of(stage, index, here, epoch, steps)
                 for step, sample in enumerate(source.samples(order, here, epoch)):
                     place = here.at("step", step)
-                    torch.manual_seed(place.value)  # dropout and the like
+                    self.engine.seed(place.value)  # dropout and the like
                     with self.engine.autocast():
                         features = source.features(sample.inputs)
                         features, targets = stage.mixed("features", features, sample.targets, place, epoch)
