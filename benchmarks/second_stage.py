@@ -40,7 +40,7 @@ from longtail.data.preprocessing import Preprocessing
 from longtail.device import choose_device
 from longtail.metrics import Outcomes, balanced_accuracy
 from longtail.models.heads import Cosine
-from longtail.studies.rebalance import Original, images_for
+from longtail.studies.original import Original, images_for
 from longtail.training.engine import choose_engine
 from longtail.training.rebalance import WARM_RATE
 from longtail.training.recipes.cosines import gcl
@@ -118,7 +118,7 @@ class Published:
     def run(self, seed: int, workers: int, epochs: int | None = None) -> Outcome:
         """The whole stage, or its first `epochs`."""
         torch.manual_seed(seed)
-        setting = setting_for(self.images.kind, "none").for_images(len(self.images.train))
+        setting = setting_for(self.images.name, self.images.kind, "none").for_images(len(self.images.train))
         backbone = self.original.classifier.backbone.to(self.device).eval().requires_grad_(False)
         old = self.original.classifier.head
         head = Cosine(old.features, old.classes)

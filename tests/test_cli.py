@@ -49,6 +49,7 @@ WISHES = HOW_TO_READ | {
     "--views",
     "--features",
     "--device",
+    "--loading",
     "--workers",
 }
 REBALANCING = HOW_TO_READ | {
@@ -63,6 +64,7 @@ REBALANCING = HOW_TO_READ | {
     "--views",
     "--features",
     "--device",
+    "--loading",
     "--workers",
 }
 FROZEN = {

@@ -331,6 +331,12 @@ PART = on_images(
     default="test",
     help="Which images to measure.",
 )
+LOADING = on_machine(
+    "--loading",
+    type=click.Choice(["auto", "memory", "decode"]),
+    default="auto",
+    help="Hold images in memory, or decode them anew each time; auto does what suits.",
+)
 WORKERS = on_machine(
     "--workers",
     type=int,
@@ -406,6 +412,7 @@ WISHES = together(
     VIEWS,
     FEATURES,
     DEVICE,
+    LOADING,
     WORKERS,
 )
 REBALANCING = together(
@@ -421,5 +428,6 @@ REBALANCING = together(
     VIEWS,
     FEATURES,
     DEVICE,
+    LOADING,
     WORKERS,
 )

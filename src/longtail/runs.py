@@ -229,6 +229,22 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def new_study(path: Path) -> Iterator[StudyFolder]:
+    """A study that did not exist before; where the work inside fails, its finished runs stay, or nothing does.
+
+    Raises LongtailError if `path` exists.
+    """
+    if path.exists():
+        raise LongtailError(f"{path} exists already; give another --out, or remove it.")
+    try:
+        yield StudyFolder(path)
+    except BaseException:
+        if path.is_dir() and not any(RunFolder(run).weights.exists() for run in path.iterdir()):
+            rmtree(path, ignore_errors=True)
+        raise
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
     draft = path.with_name(path.name + ".draft")

@@ -55,7 +55,7 @@ def test_the_right_order_is_silent(run: longtail.Run, images: ImageSet, tmp_path
 
 
 def test_a_shuffled_order_is_refused(run: longtail.Run, images: ImageSet, tmp_path: Path) -> None:
-    with pytest.raises(LongtailError, match="not in the order of the network's outputs.*looks like"):
+    with pytest.raises(LongtailError, match=r"not in the order of the network's outputs.*looks like"):
         check_class_order(trainer(run, Watcher(), tmp_path), run.model, renamed(images, [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]))
 
 

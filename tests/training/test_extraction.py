@@ -34,7 +34,11 @@ def part() -> Part:
 
 def extraction(root: Path, views: int | None = None, watcher: Watcher | None = None) -> Extraction:
     Counting.calls.clear()
-    return Extraction(Cache(root, views), FLOAT32, DIGITS, workers=0, watcher=watcher or Watcher())
+
+    def loader(part: Part, augmentation: Augmentation | None, batch_size: int) -> Loader:
+        return Loader(part, DIGITS, augmentation, batch_size=batch_size)
+
+    return Extraction(Cache(root, views), FLOAT32, DIGITS, loader, watcher or Watcher())
 
 
 def seen() -> int:

@@ -225,6 +225,8 @@ def average(
 
 def paste(samples: Tensor, partners: Tensor, share: float, generator: np.random.Generator) -> tuple[Tensor, float]:
     """CutMix's blend of images (B, ..., H, W): the partner's box, at the same place in the whole batch."""
+    if samples.dim() < 3:
+        raise LongtailError("CutMix pastes boxes of images; features have none, so give --views 0, or mixup instead.")
     height, width = samples.shape[-2:]
     rows, columns = _side(height, share, generator), _side(width, share, generator)
     mixed = samples.clone()

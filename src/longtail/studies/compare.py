@@ -13,7 +13,7 @@ from longtail.data.reading import UnreadableImages
 from longtail.deploy.run import Run
 from longtail.errors import LongtailError
 from longtail.metrics import summary
-from longtail.runs import StudyFolder, free_name, new_folder
+from longtail.runs import StudyFolder, free_name, new_folder, new_study
 from longtail.studies.train import prepare, train_into, without_bad
 from longtail.training.recipes import find_recipe, recipe_name
 from longtail.training.wishes import Wishes
@@ -64,22 +64,19 @@ def compare(
     watcher = _Once(watcher or Watcher())
     _check(recipes, seeds)
     images = prepare(data, watcher, wishes)
-    folder = StudyFolder(Path(out) if out else free_name(Path("runs"), f"{images.name}-compare"))
-    if folder.path.exists():
-        raise LongtailError(f"{folder.path} exists already; give another --out, or remove it.")
-    if wishes.get("freeze") and wishes.get("features") is None:
-        wishes = {**wishes, "features": folder.features}
-    while True:
-        try:
-            rows, unreadable = _train_all(folder, images, recipes, range(seeds), watcher, wishes)
-            break
-        except UnreadableImages as found:  # runs on other images than the rest cannot be compared
-            images = without_bad(images, found, watcher, wishes)
-            rmtree(folder.path, ignore_errors=True)
-    folder.write_comparison(
-        {"recipes": [recipe_name(recipe) for recipe in recipes], "seeds": list(range(seeds)), "rows": rows}
-    )
-    write_study_page(folder.path)
+    with new_study(Path(out) if out else free_name(Path("runs"), f"{images.name}-compare")) as folder:
+        if wishes.get("freeze") and wishes.get("features") is None:
+            wishes = {**wishes, "features": folder.features}
+        while True:
+            try:
+                rows, unreadable = _train_all(folder, images, recipes, range(seeds), watcher, wishes)
+                break
+            except UnreadableImages as found:  # runs on other images than the rest cannot be compared
+                images = without_bad(images, found, watcher, wishes)
+                rmtree(folder.path, ignore_errors=True)
+        names = [recipe_name(recipe) for recipe in recipes]
+        folder.write_comparison({"recipes": names, "seeds": list(range(seeds)), "rows": rows})
+        write_study_page(folder.path)
     if unreadable:
         without_bad(images, unreadable, watcher, wishes)
     return Study(folder)

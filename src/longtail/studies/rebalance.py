@@ -3,114 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack
 
 from longtail.data.parts import ImageSet
-from longtail.data.preprocessing import Preprocessing
-from longtail.deploy.foreign import load_foreign, read_preprocessing
-from longtail.deploy.run import Run, load
+from longtail.deploy.run import Run
 from longtail.errors import LongtailError
-from longtail.models.class_order import read_classes
-from longtail.models.classifier import Architecture, Classifier
 from longtail.models.heads import Experts, Linear
-from longtail.runs import RunFolder, StudyFolder, free_name, new_folder
+from longtail.runs import RunFolder, StudyFolder, free_name, new_folder, new_study
 from longtail.studies.class_order import check_class_order
 from longtail.studies.compare import Study, row_of
-from longtail.studies.train import carry_out, prepare, test, trainer_for
+from longtail.studies.original import Original, asked_for, images_for
+from longtail.studies.train import carry_out, test, trainer_for
 from longtail.training.engine import choose_engine
-from longtail.training.plan import Features, Plan, to_open_again, workers_for
+from longtail.training.keeping import Keeping
+from longtail.training.plan import Plan, as_wished, to_open_again, workers_for
 from longtail.training.settings import Setting, setting_for
 from longtail.training.stage import Recipe, Stage, Step
 from longtail.training.ways import Way, ways
-from longtail.training.wishes import Wishes, borders_of
+from longtail.training.wishes import Wishes, borders_of, folder_of
 from longtail.watching import Watcher
 
 BEFORE = "before"
 """What the classifier is called in a study as it came."""
-
-
-@dataclass(frozen=True)
-class Original:
-    """A trained classifier as it came: a run of longtail, or a file made elsewhere."""
-
-    name: str
-    classifier: Classifier
-    architecture: Architecture
-    preprocessing: Preprocessing
-    run: Run | None
-    """None: it was trained elsewhere."""
-
-    @classmethod
-    def open(
-        cls, model: str | Path, classes: str | Path | None, preprocessing: str | Path | None, wishes: Wishes
-    ) -> Original:
-        """Read a run folder or a file of weights.
-
-        Raises:
-            LongtailError: it cannot be used as it is; the sentence says what it lacks.
-        """
-        path = Path(model)
-        if path.is_dir():
-            run = load(path)
-            return cls(path.name, run.model, Architecture.of(run.folder.model), run.preprocessing, run)
-        if not path.exists():
-            raise LongtailError(f"There is no run folder and no file of weights {path}.")
-        backbone = wishes.get("backbone")
-        if backbone is None:
-            raise LongtailError(
-                f"What network is {path}? Give --backbone, for instance resnet50 or torchvision/resnet18."
-            )
-        classifier, architecture, prepared = load_foreign(
-            path,
-            backbone=backbone,
-            classes=read_classes(Path(classes)) if classes else None,
-            image_size=wishes.get("image_size"),
-            preprocessing=read_preprocessing(Path(preprocessing)) if preprocessing else None,
-        )
-        return cls(path.stem, classifier, architecture, prepared, None)
-
-    def copy(self) -> Classifier:
-        """The classifier to work on, its backbone frozen; the original stays as it came."""
-        classifier = deepcopy(self.classifier)
-        classifier.backbone.requires_grad_(False)
-        return classifier
-
-    @property
-    def balanced(self) -> bool:
-        """Whether it expects all classes alike, as far as it is known."""
-        prior = (self.run.folder.model.get("prior") if self.run else None) or [0.0, 1.0]
-        return bool(max(prior) == min(prior))
-
-
-def asked_for(original: Original, data: str | Path | None, wishes: Wishes) -> tuple[str | Path, Wishes]:
-    """Which images, and how to read them: where nobody says, those that the classifier was trained on.
-
-    Raises:
-        LongtailError: nobody says, and they are not known.
-    """
-    if data is not None:
-        return data, wishes
-    known = original.run.folder.config["data"].get("asked") if original.run else None
-    if not known:
-        raise LongtailError(f"Which images? {original.name} does not know a place; give the folder it was trained on.")
-    return known["data"], {**known["reading"], **_given(wishes)}
-
-
-def images_for(original: Original, data: str | Path, watcher: Watcher, wishes: Wishes) -> ImageSet:
-    """The images to re-balance on, their classes in the order of the classifier's outputs.
-
-    Raises:
-        LongtailError: they are of other classes.
-    """
-    images = prepare(data, watcher, wishes).in_order_of(original.architecture.classes)
-    if original.run is None:
-        watcher.say(f"Whether {original.name} has seen the test images before is not known here")
-    elif original.run.folder.config["data"]["fingerprint"] != images.fingerprint():
-        watcher.say(f"These are not the images, or not the split, of {original.name}: it may have seen the test images")
-    return images
 
 
 def rebalance(
@@ -194,24 +110,18 @@ def compare_rebalanced(
     if seeds < 1:
         raise LongtailError(f"--seeds must be at least 1, not {seeds}.")
     job = _Job.prepare(model, data, classes, preprocessing, watcher or Watcher(), wishes)
-    folder = StudyFolder(Path(out) if out else free_name(Path("runs"), f"{job.original.name}-rebalanced"))
-    if folder.path.exists():
-        raise LongtailError(f"{folder.path} exists already; give another --out, or remove it.")
     job.check(every)
-    job = replace(job, features=replace(job.features, folder=job.features.folder or folder.features))
-    runs = [job.test_as_it_came(folder)]
-    for way in every:
-        for seed in range(seeds if way.learns else 1):
-            with new_folder(folder.run(way.name, seed).path) as path:
-                runs.append(job.carry_out(way, seed, RunFolder(path)))
-    rows = [row_of(run) for run in runs]
-    folder.write_comparison({"recipes": [BEFORE, *names], "seeds": list(range(seeds)), "rows": rows})
-    write_study_page(folder.path)
+    with new_study(Path(out) if out else free_name(Path("runs"), f"{job.original.name}-rebalanced")) as folder:
+        job = job.keeping_in(folder.features)
+        runs = [job.test_as_it_came(folder)]
+        for way in every:
+            for seed in range(seeds if way.learns else 1):
+                with new_folder(folder.run(way.name, seed).path) as path:
+                    runs.append(job.carry_out(way, seed, RunFolder(path)))
+        rows = [row_of(run) for run in runs]
+        folder.write_comparison({"recipes": [BEFORE, *names], "seeds": list(range(seeds)), "rows": rows})
+        write_study_page(folder.path)
     return Study(folder)
-
-
-def _given(wishes: Wishes) -> Wishes:
-    return {name: value for name, value in wishes.items() if value is not None}  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -221,7 +131,7 @@ class _Job:
     original: Original
     images: ImageSet
     setting: Setting
-    features: Features
+    keeping: Keeping
     watcher: Watcher
     wishes: Wishes
 
@@ -238,15 +148,14 @@ class _Job:
         original = Original.open(model, classes, preprocessing, wishes)
         data, wishes = asked_for(original, data, wishes)
         images = images_for(original, data, watcher, wishes)
-        setting = setting_for(images.kind, "none")
-        setting = replace(setting, epochs=wishes.get("epochs") or setting.retraining_epochs, retraining=1.0)
-        setting = setting.for_images(len(images.train))
-        setting = replace(
-            setting, batch_size=wishes.get("batch_size") or setting.batch_size, lr=wishes.get("lr") or setting.lr
-        )
+        setting = setting_for(images.name, images.kind, "none").for_second_stage(len(images.train))
         one_row_an_image = not isinstance(original.classifier.head, Experts)  # whose features are (M, D)
-        features = replace(Features.wished(wishes), kept=wishes.get("views") != 0 and one_row_an_image)
-        return cls(original, images, setting, features, watcher, wishes)
+        keeping = replace(Keeping.wished(wishes), kept=wishes.get("views") != 0 and one_row_an_image)
+        return cls(original, images, as_wished(setting, wishes), keeping, watcher, wishes)
+
+    def keeping_in(self, folder: Path) -> _Job:
+        """The same, with features kept in a folder that its runs share."""
+        return replace(self, keeping=replace(self.keeping, folder=self.keeping.folder or folder))
 
     def check(self, every: Sequence[Way]) -> None:
         """Refuse what cannot work: before features are computed, not after.
@@ -266,7 +175,7 @@ class _Job:
 
     def carry_out(self, way: Way, seed: int, folder: RunFolder) -> Run:
         """Re-balance a copy of the classifier one way."""
-        recipe = Recipe(Linear, (self._step(way),), balanced=way.sampler != "instance")
+        recipe = Recipe(Linear, (self._step(way),), balanced=way.balances)
         return self._run(self._plan(way.name, recipe, seed), folder)
 
     def test_as_it_came(self, folder: StudyFolder) -> Run:
@@ -283,7 +192,7 @@ class _Job:
                 folder.write_before(tested.metrics)
 
     def _step(self, way: Way) -> Step:
-        return way.step(self.images.counts, self.setting, self.original.classifier.head)
+        return way.step(self.images.counts, self.setting, self.original.classifier.head, self.original.balanced)
 
     def _as_it_came(self) -> Plan:
         return self._plan(BEFORE, Recipe(Linear, (), balanced=self.original.balanced), 0)
@@ -310,7 +219,9 @@ class _Job:
             borders=borders_of(self.wishes) or self.images.counts.shot_borders(),
             workers=workers_for(self.images, self.wishes.get("workers")),
             seed=seed,
-            features=self.features,
+            keeping=self.keeping,
+            loading=self.wishes.get("loading") or "auto",
+            decoded=folder_of(self.wishes.get("cache")),
             asked=to_open_again(self.images, self.wishes),
             rebalanced=self.original.name,
         )

@@ -109,7 +109,16 @@ def train_into(path: Path, images: ImageSet, recipe: str, seed: int, watcher: Wa
 
 def trainer_for(plan: Plan, folder: RunFolder, watcher: Watcher) -> Trainer:
     """What carries the plan out, with the run's folder to write to."""
-    return Trainer(plan.engine, plan.preprocessing, folder, plan.workers, watcher, plan.features.cache(folder))
+    return Trainer(
+        plan.engine,
+        plan.preprocessing,
+        folder,
+        plan.workers,
+        watcher,
+        cache=plan.keeping.cache(folder),
+        loading=plan.loading,
+        decoded=plan.decoded,
+    )
 
 
 def carry_out(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,7 @@ class Extraction:
     cache: Cache
     engine: Engine
     preprocessing: Preprocessing
-    workers: int
+    loader: Callable[[Part, Augmentation | None, int], Loader]
     watcher: Watcher
 
     def views(self, backbone: nn.Module, part: Part, augmentation: Augmentation | None) -> list[NDArray[np.float16]]:
@@ -113,19 +113,12 @@ class Extraction:
     ) -> None:
         """Fill the store, a batch at a time."""
         network = self.engine.frozen(backbone, view.precision)
-        loader = Loader(
-            part,
-            self.preprocessing,
-            view.augmentation,
-            batch_size=max(1, AT_ONCE // math.prod(self.preprocessing.size)),
-            workers=self.workers,
-            watcher=self.watcher,
-        )
+        loader = self.loader(part, view.augmentation, max(1, AT_ONCE // math.prod(self.preprocessing.size)))
         places = _places(part, missing) if view.augmentation else None
         with closing(loader):
             for batch in loader.batches(missing, places, Key.of_seed(0).at("view", view.number)):
                 values = network(self.engine.images(self.preprocessing.normalise(batch.images)))
-                store.write(digests[batch.indices.numpy()], values.cpu().numpy().astype(np.float16))
+                store.write(digests[batch.indices.cpu().numpy()], values.cpu().numpy().astype(np.float16))
                 task.advance(len(batch.labels))
 
 

@@ -12,6 +12,7 @@ import torch
 
 from longtail.counts import ShotBorders
 from longtail.data.asked import Reading
+from longtail.data.holding import Loading
 from longtail.data.parts import ImageSet
 from longtail.data.preprocessing import Preprocessing
 from longtail.data.sources import NAMED
@@ -28,47 +29,16 @@ from longtail.models.backbones import (
 )
 from longtail.models.branches import branch
 from longtail.models.classifier import Architecture, Classifier
-from longtail.runs import RunFolder
 from longtail.text import counted
 from longtail.training.engine import Engine, choose_engine
-from longtail.training.extraction import Cache
+from longtail.training.keeping import Keeping
 from longtail.training.published import published
 from longtail.training.recipes import find_recipe, recipe_name
 from longtail.training.settings import HalfCosine, Setting, setting_for
 from longtail.training.stage import Recipe, Stage
-from longtail.training.wishes import Wishes, borders_of
+from longtail.training.wishes import Wishes, borders_of, folder_of
 
 RESNET32_SIDE = 32  # pixels that photographs are brought to for CIFAR's network, unless --image-size says otherwise
-
-
-@dataclass(frozen=True)
-class Features:
-    """Whether the features of a frozen backbone are kept, where, and in how many views."""
-
-    kept: bool
-    views: int | None
-    folder: Path | None
-
-    @classmethod
-    def wished(cls, wishes: Wishes) -> Features:
-        """Kept where the backbone never learns, or where one asks for it by `views` or `features`."""
-        views, folder = wishes.get("views"), wishes.get("features")
-        asked = wishes.get("freeze", False) or views is not None or folder is not None
-        return cls(asked and views != 0, views, Path(folder) if folder else None)
-
-    def cache(self, run: RunFolder) -> Cache | None:
-        """Where a run keeps them; None computes them anew every epoch."""
-        return Cache(self.folder or run.features, self.views) if self.kept else None
-
-    def describe(self, setting: Setting) -> str:
-        """What is computed, in words, and what that leaves out."""
-        if not self.kept:
-            return "runs every epoch"
-        views = Cache(Path(), self.views).views_of(setting.augmentation)
-        if setting.augmentation is None:
-            return "features computed once, which is exact without augmentation"
-        many = "1 view of each image, not augmented" if views == 1 else f"{views} augmented views of each image"
-        return f"features of {many} computed once (an approximation, as is mixing features in the place of images)"
 
 
 @dataclass(frozen=True)
@@ -87,7 +57,10 @@ class Plan:
     borders: ShotBorders
     workers: int
     seed: int
-    features: Features
+    keeping: Keeping
+    loading: Loading
+    decoded: Path | None
+    """Folder of images kept decoded; None keeps none."""
     asked: Mapping[str, Any] | None = None
     """What opens the same images again, as JSON; None where that would take a path of this machine."""
     rebalanced: str | None = None
@@ -125,7 +98,7 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The choices and their reasons, a line each."""
-        setting = self.setting
+        setting, first = self.setting, self.recipe.stages[:1]
         steps = " + ".join(
             f"{counted(step.epochs, 'epoch')} of {step.name}" if isinstance(step, Stage) else step.name
             for step in self.recipe.steps
@@ -134,11 +107,11 @@ class Plan:
         return [
             f"Recipe {self.recipe_name}: {steps}; seed {self.seed}",
             f"Backbone {self.backbone}, weights {Path(self.weights).name}, images {width} x {height} pixels",
-            f"Batch {setting.batch_size}, learning rate {setting.lr:g} ({setting.source})",
+            *(f"Batch {stage.batch_size}, learning rate {stage.lr:g} ({setting.source})" for stage in first),
             f"Shot groups: many has more than {self.borders.many_above:.3g} training images, "
             f"few fewer than {self.borders.few_below:.3g}",
             f"Running on {self.engine.describe()}",
-            *([f"Frozen backbone: {self.features.describe(self.setting)}"] if self.features.kept else []),
+            *(f"Frozen backbone: {self.keeping.describe(stage)}" for stage in first if self.keeping.kept),
         ]
 
 
@@ -149,7 +122,7 @@ def make_plan(images: ImageSet, recipe: str, seed: int, wishes: Wishes) -> Plan:
         LongtailError: a wish cannot be granted for these images.
     """
     weights = wishes.get("weights")
-    setting = setting_for(images.kind, weights)
+    setting = setting_for(images.name, images.kind, weights)
     backbone = wishes.get("backbone") or setting.backbone
     check_backbone(backbone)
     if weights is None:
@@ -157,7 +130,7 @@ def make_plan(images: ImageSet, recipe: str, seed: int, wishes: Wishes) -> Plan:
     name, freeze = recipe_name(recipe), wishes.get("freeze", False)
     row = published(name, images, wishes.get("numbers", "paper"))
     setting = _on_frozen_features(setting, str(weights)) if freeze else row.applied_to(setting)
-    setting = _as_wished(setting.for_images(len(images.train)), wishes)
+    setting = as_wished(setting.for_images(len(images.train)), wishes)
     way = find_recipe(recipe)(images.counts, setting, **row.method)
     side = wishes.get("image_size")
     preprocessing = _preprocessing(images, backbone, side)
@@ -175,7 +148,9 @@ def make_plan(images: ImageSet, recipe: str, seed: int, wishes: Wishes) -> Plan:
         borders=borders_of(wishes) or images.counts.shot_borders(),
         workers=workers_for(images, wishes.get("workers")),
         seed=seed,
-        features=Features.wished(wishes),
+        keeping=Keeping.wished(wishes),
+        loading=wishes.get("loading") or "auto",
+        decoded=folder_of(wishes.get("cache")),
         asked=to_open_again(images, wishes),
     )
 
@@ -197,7 +172,8 @@ def _on_frozen_features(setting: Setting, weights: str) -> Setting:
     return replace(setting, source="a head on frozen features", lr=0.1, decay=HalfCosine())
 
 
-def _as_wished(setting: Setting, wishes: Wishes) -> Setting:
+def as_wished(setting: Setting, wishes: Wishes) -> Setting:
+    """The setting with epochs, batch size and learning rate as asked for."""
     changes: dict[str, Any] = {}
     for name in ("epochs", "batch_size", "lr"):
         if wishes.get(name) is not None:

@@ -159,27 +159,30 @@ def ncm(transform: Literal["cl2n", "l2n", "un"] = "cl2n") -> HeadEdit:
     return HeadEdit("nearest class mean", edit)
 
 
-def posthoc(counts: ClassCounts, tau: float | None = None) -> HeadEdit:
+def posthoc(counts: ClassCounts, tau: float | None = None, *, by_theory: float = 1.0) -> HeadEdit:
     """Post-hoc logit adjustment, logits - tau log prior (Menon et al., ICLR 2021). With tau 1 it is PC softmax.
 
     Args:
         counts: training images per class, whose shares are the prior.
         tau: None chooses it on validation images.
+        by_theory: tau where these are too few: 1, but 0 for a classifier that expects all classes alike already.
     """
 
     def edit(head: Head, evidence: Evidence) -> Edited:
         def adjusted(tau: float) -> Head:
             return Shifted(head, logit_shift(counts, tau))
 
-        return _edited_by_tau(tau, adjusted, evidence)
+        return _edited_by_tau(tau, adjusted, evidence, by_theory)
 
     return HeadEdit("post-hoc logit adjustment", edit)
 
 
-def _edited_by_tau(tau: float | None, change: Callable[[float], Head], evidence: Evidence) -> Edited:
+def _edited_by_tau(
+    tau: float | None, change: Callable[[float], Head], evidence: Evidence, by_theory: float = 1.0
+) -> Edited:
     if tau is not None:
         return Edited(change(tau))
-    choice = choose("tau", TAUS, 1.0, lambda tau, features: _logits(change(tau), features), evidence)
+    choice = choose("tau", TAUS, by_theory, lambda tau, features: _logits(change(tau), features), evidence)
     return Edited(change(choice.value), str(choice), choice.record())
 
 

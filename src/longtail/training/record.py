@@ -64,7 +64,7 @@ def configuration(plan: Plan, classifier: Classifier) -> dict[str, Any]:
         "setting": plan.setting.source,
         "steps": [step.name for step in plan.recipe.steps],
         "stages": [stage.description() for stage in plan.recipe.stages],
-        "frozen_backbone": plan.features.describe(plan.setting),
+        "frozen_backbone": [plan.keeping.describe(stage) for stage in plan.recipe.stages[-1:]],
         "shot_borders": {"many_above": plan.borders.many_above, "few_below": plan.borders.few_below},
     }
 

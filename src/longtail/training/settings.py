@@ -43,6 +43,10 @@ class Setting:
         """Parameter groups and learning rate to an optimiser."""
         return partial(torch.optim.SGD, momentum=0.9, weight_decay=self.weight_decay, nesterov=self.nesterov)
 
+    def for_second_stage(self, number: int) -> Setting:
+        """The setting of a second stage by itself on `number` training images: its epochs are all there are."""
+        return replace(self, epochs=self.retraining_epochs, retraining=1.0).for_images(number)
+
     def for_images(self, number: int) -> Setting:
         """The setting for `number` training images.
 
@@ -124,10 +128,26 @@ PHOTOGRAPHS_FROM_SCRATCH = replace(
 )
 
 
-def setting_for(kind: str, weights: str | None) -> Setting:
-    """The setting for a kind of images (digits, cifar, small, photographs) and a wish for weights."""
+PLACES = replace(
+    PHOTOGRAPHS_FROM_SCRATCH,
+    source="GCL on Places-LT, thesis Table 5.1",
+    backbone="resnet152",
+    weights="pretrained",
+    epochs=90,
+    batch_size=512,
+    lr=0.2,
+    weight_decay=5e-4,
+)
+FROM_SCRATCH = ("imagenet-lt", "inaturalist2018")
+"""Named sets that pretrained weights would spoil: these have seen what the long tail leaves out."""
+
+
+def setting_for(name: str, kind: str, weights: str | None) -> Setting:
+    """The setting for a set by its name, or for a kind of images (digits, cifar, small, photographs), and weights."""
+    if name == "places-lt":
+        return PLACES
     if kind == "digits":
         return DIGITS
     if kind in {"cifar", "small"}:
         return CIFAR
-    return PHOTOGRAPHS_FROM_SCRATCH if weights == "none" else PHOTOGRAPHS
+    return PHOTOGRAPHS_FROM_SCRATCH if weights == "none" or name in FROM_SCRATCH else PHOTOGRAPHS

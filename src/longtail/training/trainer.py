@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from longtail.counts import ShotBorders
+from longtail.data.augment import Augmentation
+from longtail.data.holding import Loading
 from longtail.data.loading import Loader
 from longtail.data.parts import ImageSet, Part
 from longtail.data.preprocessing import Preprocessing
@@ -40,6 +43,9 @@ class Trainer:
     watcher: Watcher
     cache: Cache | None = None
     """Where the features of a frozen network are kept; None computes them anew every epoch, which is exact."""
+    loading: Loading = "auto"
+    decoded: Path | None = None
+    """Folder of images kept decoded; None keeps none."""
 
     def carry_out(
         self,
@@ -119,7 +125,7 @@ class Trainer:
 
                 if epoch == 0:
                     source.check()  # a broken image that no batch held shows now, not hours later
-                log.end_epoch(epoch, rate, self._validate(classifier, validation))
+                log.end_epoch(epoch, rate, self._validate(classifier, stage, validation))
         return classifier
 
     def edit(self, classifier: Classifier, step: HeadEdit, images: ImageSet, borders: ShotBorders) -> Classifier:
@@ -167,18 +173,17 @@ class Trainer:
 
     def _passes(self, network: nn.Module, part: Part, name: str) -> Iterator[Tensor]:
         """What a network makes of the images of a part, batch by batch."""
-        loader = Loader(
-            part, self.preprocessing, None, batch_size=TEST_BATCH, workers=self.workers, watcher=self.watcher
-        )
+        loader = self.loader(part, None, TEST_BATCH)
         with closing(loader), self.watcher.task(name, len(part), "images") as task:
             for batch in loader.batches():
                 yield network(self.engine.images(self.preprocessing.normalise(batch.images)))
                 task.advance(len(batch.labels))
 
-    def _validate(self, classifier: Classifier, part: Part | None) -> dict[str, float]:
+    def _validate(self, classifier: Classifier, stage: Stage, part: Part | None) -> dict[str, float]:
         if part is None:
             return {}
-        predictions = replace(self, watcher=Watcher()).predict(classifier, part, "validating")
+        cache = None if stage.moves_batch_norm else self.cache  # features of statistics that move are not worth keeping
+        predictions = replace(self, watcher=Watcher(), cache=cache).predict(classifier, part, "validating")
         outcomes = Outcomes.of(predictions.logits, predictions.labels)
         return {
             "validation_accuracy": accuracy(outcomes),
@@ -191,14 +196,7 @@ class Trainer:
         if self.cache is not None and not changes:
             views = self._extraction(self.cache).views(backbone, part, stage.augmentation)
             return CachedFeatures(views, part.labels, self.engine, stage)
-        loader = Loader(
-            part,
-            self.preprocessing,
-            stage.augmentation,
-            batch_size=stage.batch_size * len(stage.samplings),
-            workers=self.workers,
-            watcher=self.watcher,
-        )
+        loader = self.loader(part, stage.augmentation, stage.batch_size * len(stage.samplings))
         images = Images(loader, self.preprocessing, self.engine, stage, backbone, learns)
         if changes:
             return images
@@ -206,7 +204,21 @@ class Trainer:
         return FrozenNetwork(images, backbone, self.engine, pixels=stage.batch_size * height * width)
 
     def _extraction(self, cache: Cache) -> Extraction:
-        return Extraction(cache, self.engine, self.preprocessing, self.workers, self.watcher)
+        return Extraction(cache, self.engine, self.preprocessing, self.loader, self.watcher)
+
+    def loader(self, part: Part, augmentation: Augmentation | None, batch_size: int) -> Loader:
+        """Batches of a part on the device."""
+        return Loader(
+            part,
+            self.preprocessing,
+            augmentation,
+            batch_size=batch_size,
+            workers=self.workers,
+            loading=self.loading,
+            cache=self.decoded,
+            device=self.engine.device,
+            watcher=self.watcher,
+        )
 
 
 def _set_learning_rate(optimizer: torch.optim.Optimizer, stage: Stage, epoch: int) -> float:

@@ -24,10 +24,10 @@ BY_SAMPLING: dict[str, Callable[[Setting, Criterion, Sampling], Stage]] = {
     "crt-warm": lambda setting, objective, sampling: rebalance.crt(setting, objective, sampling, warm=True),
     "lws": rebalance.lws,
 }
-IN_CLOSED_FORM: dict[str, Callable[[ClassCounts], HeadEdit]] = {
-    "tau-norm": lambda counts: rebalance.tau_norm(),
-    "ncm": lambda counts: rebalance.ncm(),
-    "posthoc": rebalance.posthoc,
+IN_CLOSED_FORM: dict[str, Callable[[ClassCounts, bool], HeadEdit]] = {
+    "tau-norm": lambda counts, balanced: rebalance.tau_norm(),
+    "ncm": lambda counts, balanced: rebalance.ncm(),
+    "posthoc": lambda counts, balanced: rebalance.posthoc(counts, by_theory=0.0 if balanced else 1.0),
 }
 WAYS = (*BY_SAMPLING, "disalign", "mislas", *IN_CLOSED_FORM)
 
@@ -47,18 +47,29 @@ class Way:
         return f"{self.how}-{self.sampler}" if self.sampler else self.how
 
     @property
+    def balances(self) -> bool:
+        """Whether the outcome expects all classes alike."""
+        return self.sampler != "instance" or self.loss not in {None, "cross_entropy"}
+
+    @property
     def learns(self) -> bool:
         """Whether the outcome depends on a seed."""
         return self.how not in IN_CLOSED_FORM
 
-    def step(self, counts: ClassCounts, setting: Setting, head: Head) -> Step:
+    def step(self, counts: ClassCounts, setting: Setting, head: Head, balanced: bool = False) -> Step:
         """The step of a recipe that re-balances this head.
+
+        Args:
+            counts: training images per class.
+            setting: of the second stage.
+            head: what is re-balanced.
+            balanced: whether it expects all classes alike already.
 
         Raises:
             LongtailError: the loss does not fit the head.
         """
         if self.how in IN_CLOSED_FORM:
-            return IN_CLOSED_FORM[self.how](counts)
+            return IN_CLOSED_FORM[self.how](counts, balanced)
         if self.how == "disalign":
             # A cosine head's logits are so large that at the whole rate the confidence closes at once, for good.
             return rebalance.disalign(counts, setting, lr=setting.lr / (10 if _gives_cosines(head) else 1))

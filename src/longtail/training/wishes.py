@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from longtail.counts import ShotBorders
 from longtail.data.asked import Reading
+from longtail.data.holding import Loading
 from longtail.errors import LongtailError, unknown
 from longtail.training.published import Numbers
 
@@ -39,6 +40,8 @@ class Wishes(Reading, total=False):
     """Augmented views of an image whose features are kept for a frozen backbone; 0 computes them anew every epoch."""
     features: str | Path | None
     """Folder of kept features, which runs may share; by default one inside the run folder."""
+    loading: Loading
+    """`memory` or `decode`: whether images are held in memory; `auto` for whichever suits."""
     workers: int | None
     """Processes that decode images."""
     bad_images: BadImages
@@ -69,6 +72,11 @@ def borders_of(wishes: Wishes) -> ShotBorders | None:
     """The shot borders asked for."""
     borders = wishes.get("shot_borders")
     return ShotBorders(*borders) if isinstance(borders, tuple) else borders
+
+
+def folder_of(path: str | Path | None) -> Path | None:
+    """A folder that was asked for."""
+    return None if path is None else Path(path)
 
 
 def _flag(name: str) -> str:
