@@ -30,12 +30,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as v1
 from torchvision.transforms import functional, v2
 
-from longtail.data import decoding
-from longtail.data.augment import Augmentation, CropFlip, RandomResizedCropFlip
-from longtail.data.loading import Loader
+from longtail.data.augmenting.augmentation import Augmentation, CropFlip, RandomResizedCropFlip
+from longtail.data.images import decoding
+from longtail.data.images.preprocessing import Preprocessing
+from longtail.data.loading.loader import Loader
 from longtail.data.parts import Part
 from longtail.data.pixels import Files, InMemory
-from longtail.data.preprocessing import Preprocessing
 from longtail.draws import Key
 
 HALF = (0.5, 0.5, 0.5)

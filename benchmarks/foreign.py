@@ -33,9 +33,9 @@ from torch import Tensor, nn
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from longtail.data.digits import digits
 from longtail.data.open import open_images
 from longtail.data.parts import ImageSet, Part
+from longtail.data.sources.digits import digits
 from longtail.runs import RunFolder
 
 NETWORK = "resnet18"

@@ -34,9 +34,9 @@ from torchvision import transforms
 
 import longtail
 from longtail.counts import ClassCounts
-from longtail.data.augment import CropFlip
+from longtail.data.augmenting.augmentation import CropFlip
+from longtail.data.images.preprocessing import Preprocessing
 from longtail.data.parts import ImageSet, Part
-from longtail.data.preprocessing import Preprocessing
 from longtail.device import choose_device
 from longtail.metrics import Outcomes, balanced_accuracy
 from longtail.models.heads import Cosine

@@ -18,12 +18,12 @@ import numpy as np
 from PIL import Image
 
 from hostile_images import FORMATS, SUFFIX, mutated, seeds
-from longtail.data.augment import RandomResizedCropFlip
-from longtail.data.loading import Loader
+from longtail.data.augmenting.augmentation import RandomResizedCropFlip
+from longtail.data.images.preprocessing import Preprocessing
+from longtail.data.images.reading import UnreadableImage, UnreadableImages, open_image
+from longtail.data.loading.loader import Loader
 from longtail.data.parts import Part
 from longtail.data.pixels import Files
-from longtail.data.preprocessing import Preprocessing
-from longtail.data.reading import UnreadableImage, UnreadableImages, open_image
 from longtail.draws import Key
 
 SIZE = Preprocessing((24, 24), crop_fraction=0.875)

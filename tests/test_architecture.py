@@ -47,6 +47,7 @@ DEPENDENCIES = {
     "rich",
     "safetensors",
     "scipy",
+    "simplejpeg",
     "sklearn",
     "timm",
     "torchvision",

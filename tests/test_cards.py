@@ -9,7 +9,7 @@ import pytest
 
 import longtail
 from longtail.cards import DATA_SET, LOSS, RECIPE, Card
-from longtail.data.sources import NAMED
+from longtail.data.sources.forms import NAMED
 from longtail.errors import LongtailError
 from longtail.models import heads
 from longtail.training.recipes import RECIPES

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from longtail import losses
-from longtail.data.preprocessing import Preprocessing
+from longtail.data.images.preprocessing import Preprocessing
 from longtail.losses.criterion import Criterion
 from longtail.models.classifier import Classifier
 from longtail.models.heads import Head, Linear

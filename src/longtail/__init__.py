@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     )
     from longtail.cards import methods as methods
     from longtail.counts import ClassCounts as ClassCounts, ShotBorders as ShotBorders
-    from longtail.data.describe import describe as describe
+    from longtail.data.audit.describe import describe as describe
     from longtail.deploy.evaluate import evaluate as evaluate
     from longtail.deploy.run import Run as Run, load as load, predict as predict
     from longtail.errors import LongtailError as LongtailError
@@ -44,7 +44,7 @@ _HOME = {
     "Run": "longtail.deploy.run",
     "predict": "longtail.deploy.run",
     "evaluate": "longtail.deploy.evaluate",
-    "describe": "longtail.data.describe",
+    "describe": "longtail.data.audit.describe",
     "methods": "longtail.cards",
     "ClassCounts": "longtail.counts",
     "ShotBorders": "longtail.counts",

@@ -69,7 +69,7 @@ def _cards() -> Iterable[Card]:
     """Built from what the rooms offer, so that a new method needs no entry here."""
     from longtail import losses, samplers
     from longtail.data import mixing
-    from longtail.data.sources import NAMED
+    from longtail.data.sources.forms import NAMED
     from longtail.models import heads
     from longtail.training.recipes import RECIPES
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from longtail.data.loading import Loader
+from longtail.data.images.preprocessing import Preprocessing
+from longtail.data.images.reading import FORMATS, UnreadableImage, UnreadableImages, read
+from longtail.data.loading.loader import Loader
 from longtail.data.open import open_images
 from longtail.data.parts import ImageSet
-from longtail.data.preprocessing import Preprocessing
-from longtail.data.reading import FORMATS, UnreadableImage, UnreadableImages, read
 from longtail.errors import LongtailError
 
 NAMES = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=8)

@@ -11,9 +11,9 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 
+from longtail.data.images.reading import UnreadableImage, rgb
 from longtail.data.open import open_images
 from longtail.data.parts import ImageSet
-from longtail.data.reading import UnreadableImage, rgb
 from longtail.errors import LongtailError
 
 NAMES = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=6)

@@ -11,10 +11,10 @@ from PIL import Image
 
 from hostile_checks import check_mutated, refusal
 from hostile_images import FORMATS, Bomb, bombs, seeds
-from longtail.data.cache import Store
-from longtail.data.limits import MEGAPIXELS_VARIABLE, objection, pixel_limit
+from longtail.data.images.limits import MEGAPIXELS_VARIABLE, objection, pixel_limit
+from longtail.data.images.reading import open_image, read
+from longtail.data.loading.cache import Store
 from longtail.data.pixels import InMemory
-from longtail.data.reading import open_image, read
 from longtail.errors import LongtailError
 
 BOMBS = list(bombs())

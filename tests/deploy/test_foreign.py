@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.torch_version import TorchVersion
 
-from longtail.data.preprocessing import Preprocessing
+from longtail.data.images.preprocessing import Preprocessing
 from longtail.deploy.foreign import load_foreign, read_preprocessing
 from longtail.errors import LongtailError
 from longtail.models.backbones import build_backbone, data_config, feature_size

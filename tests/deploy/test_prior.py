@@ -13,7 +13,7 @@ from PIL import Image
 
 import longtail
 from longtail.cli import cli
-from longtail.data.preprocessing import Preprocessing
+from longtail.data.images.preprocessing import Preprocessing
 from longtail.deploy.run import Run, save_model
 from longtail.errors import LongtailError
 from longtail.exits import answer

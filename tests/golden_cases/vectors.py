@@ -13,7 +13,7 @@ import pytest
 from golden_cases.case import Case
 from longtail import samplers, weighting
 from longtail.counts import ClassCounts
-from longtail.data import imbalance
+from longtail.data.splits import imbalance
 from longtail.losses import margins
 from longtail.losses.margins import PerClassNumbers
 from longtail.schedules import CosineDecay, FromEpoch, Linear, MultiStep, Parabolic, Schedule, WarmUp

@@ -69,7 +69,7 @@ def test_metrics_are_those_of_the_stored_predictions(run: Run) -> None:
 
 
 def test_the_loaded_model_repeats_the_test_predictions(run: Run) -> None:
-    from longtail.data.digits import digits
+    from longtail.data.sources.digits import digits
 
     predictions, test = run.folder.predictions, digits().test
     assert predictions is not None

@@ -13,9 +13,9 @@ from PIL import Image
 from torch import Tensor
 
 from longtail.counts import ClassCounts, ShotBorders
-from longtail.data.digits import digits
 from longtail.data.parts import ImageSet, Part
 from longtail.data.pixels import Pixels
+from longtail.data.sources.digits import digits
 from longtail.training.choosing import Choice, choose
 from longtail.training.evidence import Evidence, Features
 from longtail.training.rebalance import TAUS, posthoc, tau_norm

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from longtail.data.augment import Augmentation, CropFlip, RandomResizedCropFlip
-from longtail.data.digits import digits
-from longtail.data.loading import Loader
+from longtail.data.augmenting.augmentation import Augmentation, CropFlip, RandomResizedCropFlip
+from longtail.data.images.preprocessing import Preprocessing
+from longtail.data.loading.loader import Loader
 from longtail.data.open import open_images
 from longtail.data.parts import Part
-from longtail.data.preprocessing import Preprocessing
+from longtail.data.sources.digits import digits
 from longtail.training.extraction import VIEWS, Cache, Extraction
 from longtail.watching import Watcher
 from tiny_training import DIGITS, FLOAT32, Counting, Listener, classifier, coloured

@@ -16,7 +16,7 @@ import torch
 from longtail.counts import ClassCounts
 from longtail.data.parts import ImageSet, Kind, Part
 from longtail.data.pixels import InMemory
-from longtail.data.sources import NAMED
+from longtail.data.sources.forms import NAMED
 from longtail.samplers import BY_NAME
 from longtail.training.plan import make_plan
 from longtail.training.published import CIFAR, LARGE, Numbers, Row, published, rows

@@ -12,8 +12,8 @@ import torch
 
 from longtail import losses
 from longtail.counts import ClassCounts
-from longtail.data.digits import digits
 from longtail.data.parts import ImageSet
+from longtail.data.sources.digits import digits
 from longtail.draws import Key
 from longtail.errors import LongtailError
 from longtail.models.classifier import Classifier

@@ -13,6 +13,7 @@ import torch
 
 import longtail
 from longtail.counts import ClassCounts
+from longtail.data.sources.digits import digits
 from longtail.errors import LongtailError
 from longtail.training.recipes import RECIPES, find_recipe
 from longtail.training.settings import CIFAR, DIGITS, PHOTOGRAPHS
@@ -61,7 +62,7 @@ def test_every_recipe_trains(name: str, tmp_path: Path, monkeypatch: pytest.Monk
 
     again = longtail.load(run.path)
     assert again.model.head.description()["kind"] == FINAL_HEADS.get(name, "linear")
-    test = longtail.data.digits.digits().test
+    test = digits().test
     assert test is not None
     images = torch.stack([again.model.transform(test.pixels.open(index)) for index in range(32)])
     with torch.no_grad():

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 from torch import Tensor
 
-from longtail.data.augment import CropFlip
-from longtail.data.digits import digits
-from longtail.data.loading import Loader
+from longtail.data.augmenting.augmentation import CropFlip
+from longtail.data.loading.loader import Loader
 from longtail.data.mixing import Mixing, RandomPairs, average, mixup
 from longtail.data.parts import Part
+from longtail.data.sources.digits import digits
 from longtail.draws import Key
 from longtail.moment import Mixed
 from longtail.samplers import LabelIndex, class_balanced, instance, reversed_

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from longtail import losses
-from longtail.data.digits import digits
+from longtail.data.images.preprocessing import Preprocessing
 from longtail.data.parts import Part
-from longtail.data.preprocessing import Preprocessing
+from longtail.data.sources.digits import digits
 from longtail.draws import Key
 from longtail.errors import LongtailError
 from longtail.losses.criterion import Criterion

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from longtail.data.asked import Reading
-from longtail.data.dividing import divided
-from longtail.data.folders import with_validation_folder
 from longtail.data.parts import ImageSet
-from longtail.data.sources import NAMED, open_source
-from longtail.data.split_files import check_settled, split_by_file
+from longtail.data.sources.folders import with_validation_folder
+from longtail.data.sources.forms import NAMED, open_source
+from longtail.data.splits.dividing import divided
+from longtail.data.splits.split_files import check_settled, split_by_file
 from longtail.data.words import listed
 from longtail.errors import unknown
 from longtail.watching import Watcher

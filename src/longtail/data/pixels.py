@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from longtail.data.reading import open_image, read_bytes
+from longtail.data.images.reading import open_image, read_bytes
 
 DIGEST_BYTES = 16
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from longtail import metrics
 from longtail.counts import ShotBorders
 from longtail.data.asked import Reading
-from longtail.data.loading import Loader
+from longtail.data.images.preprocessing import Preprocessing
+from longtail.data.images.reading import UnreadableImages
+from longtail.data.loading.loader import Loader
 from longtail.data.open import open_images
 from longtail.data.parts import ImageSet, Part
-from longtail.data.preprocessing import Preprocessing
-from longtail.data.reading import UnreadableImages
 from longtail.data.words import listed
 from longtail.deploy.predict import BATCH_SIZE
 from longtail.deploy.run import Run, load

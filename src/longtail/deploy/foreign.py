@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from longtail.data.preprocessing import Preprocessing
+from longtail.data.images.preprocessing import Preprocessing
 from longtail.errors import LongtailError
 from longtail.models.backbones import RESNET32, data_config
 from longtail.models.classifier import Architecture, Classifier

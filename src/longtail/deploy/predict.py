@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from longtail.data.images.preprocessing import Preprocessing
+from longtail.data.images.reading import SUFFIXES
+from longtail.data.loading.workers import Decoder, Request, Workers
 from longtail.data.pixels import Files
-from longtail.data.preprocessing import Preprocessing
-from longtail.data.reading import SUFFIXES
-from longtail.data.workers import Decoder, Request, Workers
 from longtail.deploy.prior import TestPrior
 from longtail.draws import Key
 from longtail.errors import LongtailError

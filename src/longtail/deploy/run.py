@@ -11,7 +11,7 @@ from typing import Any, Unpack
 import torch
 
 from longtail.counts import ClassCounts
-from longtail.data.preprocessing import Preprocessing
+from longtail.data.images.preprocessing import Preprocessing
 from longtail.deploy.predict import BATCH_SIZE, How, Prediction, predict_files
 from longtail.deploy.prior import TestPrior
 from longtail.device import choose_device

@@ -8,8 +8,8 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any, Unpack
 
+from longtail.data.images.reading import UnreadableImages
 from longtail.data.parts import ImageSet
-from longtail.data.reading import UnreadableImages
 from longtail.deploy.run import Run
 from longtail.errors import LongtailError
 from longtail.metrics import summary

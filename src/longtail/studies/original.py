@@ -6,8 +6,8 @@ from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
+from longtail.data.images.preprocessing import Preprocessing
 from longtail.data.parts import ImageSet
-from longtail.data.preprocessing import Preprocessing
 from longtail.deploy.foreign import load_foreign, read_preprocessing
 from longtail.deploy.run import Run, load
 from longtail.errors import LongtailError

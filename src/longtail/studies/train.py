@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Unpack
 
+from longtail.data.images.reading import UnreadableImages
 from longtail.data.open import open_images
 from longtail.data.parts import ImageSet
-from longtail.data.reading import UnreadableImages
 from longtail.deploy.run import Run, save_model
 from longtail.draws import Key
 from longtail.metrics import evaluate

@@ -13,8 +13,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from longtail.counts import SHOT_GROUPS
-from longtail.data.audit import Finding
-from longtail.data.describe import Description
+from longtail.data.audit.describe import Description
+from longtail.data.audit.findings import Finding
 from longtail.report.words import group_range
 from longtail.terminal.console import error_console, output_console
 from longtail.terminal.tail import tail

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from longtail.data.augment import Augmentation
-from longtail.data.features import FeatureStore, planned_bytes
-from longtail.data.loading import Loader
+from longtail.data.augmenting.augmentation import Augmentation
+from longtail.data.images.preprocessing import Preprocessing
+from longtail.data.loading.features import FeatureStore, planned_bytes
+from longtail.data.loading.loader import Loader
 from longtail.data.parts import Part
 from longtail.data.pixels import short_hash
-from longtail.data.preprocessing import Preprocessing
 from longtail.draws import Key
 from longtail.models.backbones import feature_size
 from longtail.models.hashing import weights_hash

@@ -12,10 +12,10 @@ import torch
 
 from longtail.counts import ShotBorders
 from longtail.data.asked import Reading
-from longtail.data.holding import Loading
+from longtail.data.images.preprocessing import Preprocessing
+from longtail.data.loading.holding import Loading
 from longtail.data.parts import ImageSet
-from longtail.data.preprocessing import Preprocessing
-from longtail.data.sources import NAMED
+from longtail.data.sources.forms import NAMED
 from longtail.draws import Key
 from longtail.errors import LongtailError
 from longtail.models.backbones import (

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from longtail.data.augment import Augmentation, CropFlip, RandomResizedCropFlip
+from longtail.data.augmenting.augmentation import Augmentation, CropFlip, RandomResizedCropFlip
 from longtail.schedules import CosineDecay, MultiStep, Schedule, WarmUp
 
 STEPS_AN_EPOCH = 20  # at least, on data too few for the published batch

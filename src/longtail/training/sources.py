@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from longtail.data.loading import Loader
-from longtail.data.preprocessing import Preprocessing
+from longtail.data.images.preprocessing import Preprocessing
+from longtail.data.loading.loader import Loader
 from longtail.draws import Key
 from longtail.samplers import LabelIndex
 from longtail.training.engine import Engine

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from longtail.data.augment import Augmentation
+from longtail.data.augmenting.augmentation import Augmentation
 from longtail.data.mixing import Mixing, Place
 from longtail.draws import Key
 from longtail.errors import LongtailError

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from longtail.counts import ShotBorders
-from longtail.data.augment import Augmentation
-from longtail.data.holding import Loading
-from longtail.data.loading import Loader
+from longtail.data.augmenting.augmentation import Augmentation
+from longtail.data.images.preprocessing import Preprocessing
+from longtail.data.loading.holding import Loading
+from longtail.data.loading.loader import Loader
 from longtail.data.parts import ImageSet, Part
-from longtail.data.preprocessing import Preprocessing
 from longtail.draws import Key
 from longtail.metrics import Outcomes, accuracy, balanced_accuracy
 from longtail.models.classifier import Classifier

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from longtail.counts import ShotBorders
 from longtail.data.asked import Reading
-from longtail.data.holding import Loading
+from longtail.data.loading.holding import Loading
 from longtail.errors import LongtailError, unknown
 from longtail.training.published import Numbers
 

@@ -1,0 +1,1 @@
+"""From images to batches: workers, memory, and what is kept on disk."""

@@ -1,0 +1,1 @@
+"""Where labelled images come from: folders, tables, shards, hubs, and the sets of the papers."""
