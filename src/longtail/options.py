@@ -200,6 +200,13 @@ SEEDS = on_method(
     "--seeds", type=int, metavar="NUMBER", default=1, help="How many seeds to train each recipe with: 0, 1, 2, ..."
 )
 
+SAMPLING = on_method(
+    "--sampling",
+    metavar="NAME",
+    help="Images of the first stage: instance, class-balanced, square-root, progressive, effective-number, cben, "
+    "class-aware or reversed.",
+    show_default="the recipe's own",
+)
 NUMBERS = on_method(
     "--numbers",
     type=click.Choice(["paper", "code"]),
@@ -408,6 +415,7 @@ WISHES = together(
     BATCH_SIZE,
     LEARNING_RATE,
     NUMBERS,
+    SAMPLING,
     FREEZE,
     VIEWS,
     FEATURES,

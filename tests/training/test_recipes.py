@@ -15,6 +15,7 @@ import longtail
 from longtail.counts import ClassCounts
 from longtail.data.sources.digits import digits
 from longtail.errors import LongtailError
+from longtail.samplers import class_balanced
 from longtail.training.recipes import RECIPES, find_recipe
 from longtail.training.settings import CIFAR, DIGITS, PHOTOGRAPHS
 
@@ -126,3 +127,12 @@ def test_a_recipe_of_ones_own_that_cannot_be_had(text: str, asked: str, sentence
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(LongtailError, match=sentence):
         find_recipe(f"{tmp_path}/{asked}")
+
+
+def test_another_sampling_takes_the_place_of_the_recipes_own() -> None:
+    recipe = RECIPES["decoupling"](COUNTS, CIFAR)
+    first, second = recipe.sampled_by(class_balanced(), "decoupling").stages
+    assert [str(sampling) for sampling in first.samplings] == [str(class_balanced())]
+    assert second == recipe.stages[1]
+    with pytest.raises(LongtailError, match="Recipe bbn has 2 samplings"):
+        RECIPES["bbn"](COUNTS, CIFAR).sampled_by(class_balanced(), "bbn")

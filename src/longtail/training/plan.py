@@ -29,6 +29,7 @@ from longtail.models.backbones import (
 )
 from longtail.models.branches import branch
 from longtail.models.classifier import Architecture, Classifier
+from longtail.samplers import BY_NAME
 from longtail.text import counted
 from longtail.training.engine import Engine, choose_engine
 from longtail.training.keeping import Keeping
@@ -132,6 +133,8 @@ def make_plan(images: ImageSet, recipe: str, seed: int, wishes: Wishes) -> Plan:
     setting = _on_frozen_features(setting, str(weights)) if freeze else row.applied_to(setting)
     setting = as_wished(setting.for_images(len(images.train)), wishes)
     way = find_recipe(recipe)(images.counts, setting, **row.method)
+    if sampling := wishes.get("sampling"):
+        way = way.sampled_by(BY_NAME[sampling](), name)
     side = wishes.get("image_size")
     preprocessing = _preprocessing(images, backbone, side)
     height, width = preprocessing.size

@@ -127,6 +127,18 @@ class Recipe:
         """The steps that train by gradient."""
         return tuple(step for step in self.steps if isinstance(step, Stage))
 
+    def sampled_by(self, sampling: Sampling, name: str) -> Recipe:
+        """The same with another sampling in the first stage.
+
+        Raises:
+            LongtailError: the recipe, of this name, has several samplings there.
+        """
+        first = self.stages[0]
+        if len(first.samplings) > 1:
+            raise LongtailError(f"Recipe {name} has {len(first.samplings)} samplings of its own; leave --sampling away.")
+        changed = replace(first, samplings=(sampling,))
+        return replace(self, steps=tuple(changed if step is first else step for step in self.steps))
+
     def on_frozen_features(self, name: str) -> Recipe:
         """The same with the backbone left as it is: only the head learns.
 

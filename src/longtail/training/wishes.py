@@ -10,6 +10,7 @@ from longtail.counts import ShotBorders
 from longtail.data.asked import Reading
 from longtail.data.loading.holding import Loading
 from longtail.errors import LongtailError, unknown
+from longtail.samplers import BY_NAME
 from longtail.training.published import Numbers
 
 BadImages = Literal["error", "drop"]
@@ -34,6 +35,8 @@ class Wishes(Reading, total=False):
     """Learning rate of stage one after warm-up."""
     numbers: Numbers
     """`paper`, or `code`: whose hyper-parameters a recipe gets where they differ."""
+    sampling: str | None
+    """Rule by which the first stage samples its images, in the place of the recipe's own."""
     freeze: bool
     """Whether only the head learns, on features of the backbone that are computed once."""
     views: int | None
@@ -62,6 +65,9 @@ def check_wishes(wishes: Wishes) -> None:
     weights = wishes.get("weights")
     if weights not in {None, "pretrained", "none"} and not Path(str(weights)).is_file():
         raise LongtailError(f"--weights must be pretrained, none, or a safetensors file; there is no file {weights!r}.")
+    sampling = wishes.get("sampling")
+    if sampling is not None and sampling not in BY_NAME:
+        raise unknown("sampling", sampling, BY_NAME)
     if wishes.get("numbers", "paper") not in get_args(Numbers):
         raise unknown("source of numbers", str(wishes["numbers"]), get_args(Numbers))
     if wishes.get("bad_images", "error") not in get_args(BadImages):
