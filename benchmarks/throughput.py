@@ -22,7 +22,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.synchronize import Barrier
@@ -279,10 +278,10 @@ def together(contest: Contest, side: str) -> float:
     runs = [context.Process(target=pinned, args=(core, contest, side, barrier, seconds)) for core in cores]
     for run in runs:
         run.start()
-    found = [seconds.get(timeout=600) for _ in runs]
+    found: list[float] = [seconds.get(timeout=600) for _ in runs]
     for run in runs:
         run.join()
-    return float(len(found)) / sum(1 / each for each in found)
+    return len(found) / sum(1 / each for each in found)
 
 
 def pinned(core: int, contest: Contest, side: str, barrier: Barrier, seconds: multiprocessing.Queue[float]) -> None:
@@ -328,12 +327,14 @@ def parts_of_step(contest: Contest, part: Part) -> tuple[dict[str, Callable[[], 
     engine, stage = best_engine(contest.batch), contest.stage(part)
     classifier = engine.place(new_classifier()).train()
     optimizer = stage.optimizer(stage.parameter_groups(classifier), lr=1e-6)
-    with closing(trainer_for(engine, RunFolder(Path())).loader(part, stage.augmentation, contest.batch)) as loader:
-        rows = np.arange(contest.batch)
-        load = lambda: engine.images(  # noqa: E731
-            PREPROCESSING.normalise(next(loader.batches(rows, rows, KEY)).images)
-        )
-        images = load()
+    loader = trainer_for(engine, RunFolder(Path())).loader(part, stage.augmentation, contest.batch)
+    rows = np.arange(contest.batch)
+
+    def load() -> Tensor:
+        batch = next(loader.batches(rows, rows, KEY))
+        return engine.images(PREPROCESSING.normalise(batch.images))
+
+    images = load()
     targets, draws = torch.from_numpy(part.labels[rows]), KEY.draws(torch.from_numpy(rows))
     images, mixed = stage.mixed("images", images, targets, KEY, 0)
     with engine.autocast():

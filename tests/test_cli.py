@@ -116,7 +116,7 @@ def test_a_command_says_what_its_function_takes(name: str) -> None:
     assert said <= taken
     unsaid = {"watcher", "workers"}  # describe decodes in its own process
     if "rebalanc" in name:
-        unsaid |= {"weights", "numbers", "freeze", "sampling"}  # the model has its weights, its numbers and a frozen backbone
+        unsaid |= {"weights", "numbers", "freeze", "sampling"}  # the model has its own
     assert taken - said <= unsaid
 
 

@@ -152,7 +152,7 @@ CACHE = on_images(
     "--cache",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder to keep what is slow to find out again, such as what lies where in tar shards.",
+    help="Folder to keep what is slow to get again: large images decoded and resized, what lies where in tar shards.",
     show_default="nothing is kept",
 )
 SHOT_BORDERS = on_images(

@@ -68,6 +68,24 @@ def test_its_own_test_images_give_its_own_numbers(run: Run, photos: Path) -> Non
     assert sorted(path.name for path in run.path.iterdir()) == before
 
 
+def test_its_own_split_is_taken_where_none_is_asked_for(photos: Path, tmp_path: Path) -> None:
+    """Else another fifth of the images would be tested on, and most of it learnt by heart."""
+    images = photos / "train"
+    wishes: dict[str, Any] = {"backbone": "resnet32", "image_size": 16, "workers": 0, "batch_size": 8, "epochs": 1}
+    split = tmp_path / "split.csv"
+    lines = [f"{'test' if n < 2 else 'train'},{name}/{n}.png" for name in CLASSES for n in range(5)]
+    split.write_text("\n".join(["part,identity", *lines]))
+    trained = longtail.train(images, recipe="ce", split=split, background="ant", out=tmp_path / "run", **wishes, **CPU)
+    fair = longtail.rebalance(trained.path, images, how="ncm", out=tmp_path / "fair", workers=0, **CPU)
+    again = longtail.evaluate(trained, images, **CPU).metrics
+    own = trained.folder.config["data"]
+    assert fair.folder.config["data"]["fingerprint"] == again["measured"]["fingerprint"] == own["fingerprint"]
+    assert fair.folder.config["data"]["background"] == own["background"] == "ant"
+    listener = Listener()
+    longtail.evaluate(trained, images, val=0.2, part="train", watcher=listener, **CPU)
+    assert any("may have seen" in line and "split.csv" in line for line in listener.lines)
+
+
 def test_classes_are_found_by_name_and_some_may_be_missing(run: Run, photos: Path, tmp_path: Path) -> None:
     """A folder without the first class, so that every index is another one."""
     for part in ("train", "test"):

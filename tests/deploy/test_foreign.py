@@ -125,7 +125,7 @@ def test_our_resnet32_needs_its_preprocessing(tmp_path: Path) -> None:
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(classifier(images), linear(body.eval()(images)))
-    with pytest.raises(LongtailError, match="A preprocessing has size, mean"):
+    with pytest.raises(LongtailError, match="--preprocessing needs size, mean"):
         load_foreign(path, backbone="resnet32", classes=CLASSES, preprocessing={"size": [32, 32]})
 
 

@@ -108,9 +108,12 @@ def test_a_run_on_the_digits_knows_its_own_data(tmp_path: Path) -> None:
         for each in (made, again):
             assert each.folder.config["data"][key] == cut.folder.config["data"][key]
     assert not any("not the images" in line for line in listener.lines)
-    other = longtail.rebalance(cut.path, "digits", how="tau-norm", out=tmp_path / "other", watcher=listener, **QUICK)
+    wishes: dict[str, Any] = {"how": "tau-norm", "watcher": listener, **QUICK}
+    named = longtail.rebalance(cut.path, "digits", out=tmp_path / "named", imbalance=20, val=0.2, **wishes)
+    assert named.folder.config["data"]["fingerprint"] == cut.folder.config["data"]["fingerprint"]
+    other = longtail.rebalance(cut.path, "digits", out=tmp_path / "other", imbalance=50, **wishes)
     assert other.folder.config["data"]["fingerprint"] != cut.folder.config["data"]["fingerprint"]
-    assert any("These are not the images, or not the split, of cut" in line for line in listener.lines)
+    assert any("These are not the images of cut, or not its split" in line for line in listener.lines)
 
 
 def test_the_exact_form_and_kept_features_agree_where_nothing_is_random(run: Run, tmp_path: Path) -> None:
@@ -341,7 +344,7 @@ def test_a_run_on_ones_own_folder_does_not_know_where_it_is(tmp_path: Path) -> N
     data = coloured(tmp_path / "data", {"ant": 12, "bee": 6})
     quick: dict[str, Any] = {"backbone": "test_resnet", "weights": "none", "image_size": 32, "workers": 0, **QUICK}
     given = longtail.train(data, recipe="ce", out=tmp_path / "given", **quick)
-    with pytest.raises(LongtailError, match=r"Which images.*given does not know a place"):
+    with pytest.raises(LongtailError, match=r"Which images.*given does not say where its own are"):
         longtail.rebalance(given.path, out=tmp_path / "made")
     made = longtail.rebalance(given.path, data, out=tmp_path / "made", workers=0, **QUICK)
     for path in made.path.rglob("*"):
@@ -354,3 +357,11 @@ def test_a_mistake_on_the_command_line_is_one_sentence(tmp_path: Path, capsys: p
     shown = capsys.readouterr()
     assert "There is no run folder" in shown.err
     assert "Traceback" not in shown.err
+
+
+def test_what_would_be_ignored_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LongtailError, match="--loss is for crt, crt-warm, lws; ncm would not look at it"):
+        longtail.rebalance(tmp_path, how="ncm", loss="gcl")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(LongtailError, match="is a run, which knows its network and classes; leave --backbone away"):
+        longtail.rebalance(tmp_path / "run", backbone="resnet18")

@@ -79,7 +79,7 @@ def test_a_frozen_network_gives_what_the_network_itself_gives(
 
 def test_a_frozen_network_sees_many_batches_at_once(part: Part) -> None:
     what, backbone = stage(batch_size=32), classifier().backbone.eval()
-    source = FrozenNetwork(images_of(part, what, backbone), backbone, FLOAT32, pixels=2**20 // 5)
+    source = FrozenNetwork(images_of(part, what, backbone), backbone, FLOAT32, pixels=FLOAT32.pixels_at_once // 5)
     Counting.calls.clear()
     samples = list(source.samples(order(part, what), KEY, 1))
     assert [len(sample.inputs) for sample in samples] == [32] * 12

@@ -28,4 +28,4 @@ class Reading(TypedDict, total=False):
     image_root: str | Path | None
     """Folder that the paths of a list or table are relative to, and that they may not leave."""
     cache: str | Path | None
-    """Folder to keep what is slow to find out again."""
+    """Folder to keep what is slow to get again."""

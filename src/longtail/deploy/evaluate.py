@@ -19,9 +19,9 @@ from longtail.data.asked import Reading
 from longtail.data.images.preprocessing import Preprocessing
 from longtail.data.images.reading import UnreadableImages
 from longtail.data.loading.loader import Loader
-from longtail.data.open import open_images
 from longtail.data.parts import ImageSet, Part
 from longtail.data.words import listed
+from longtail.deploy.again import open_as_divided, warning
 from longtail.deploy.predict import BATCH_SIZE
 from longtail.deploy.run import Run, load
 from longtail.device import choose_device
@@ -142,15 +142,15 @@ def _open(run: Run, data: str | Path | None, how: How, watcher: Watcher) -> Imag
         if not known.get("asked"):
             raise LongtailError(f"Which images? {run.path} does not know where its own are; give their folder.")
         data, reading = known["asked"]["data"], {**known["asked"]["reading"], **reading}
-    images = open_images(data, cast("Reading", reading), watcher)
+    images = open_as_divided(run, data, cast("Reading", reading), watcher)
     if others := [name for name in images.classes if name not in classes]:
         raise LongtailError(f"{images.name} has classes that {run.path} does not know: {listed(others)}; rename them.")
     if set(images.classes) == set(classes):
         images = images.in_order_of(classes)
     for note in images.notes:
         watcher.say(note)
-    if images.fingerprint() != known["fingerprint"]:
-        watcher.say(f"These are not the images of {run.path.name}, or not its split: it may have seen some of them")
+    if doubt := warning(run, images):
+        watcher.say(doubt)
     return images
 
 

@@ -69,7 +69,8 @@ def _preprocessing(
             return Preprocessing.of(given)
         except (KeyError, TypeError, ValueError) as error:
             raise LongtailError(
-                f"A preprocessing has size, mean, std, interpolation and crop_fraction, as in model.json ({error})."
+                "--preprocessing needs size, mean, std, interpolation and crop_fraction, as in model.json; "
+                f"{f'it lacks {error}' if isinstance(error, KeyError) else error}."
             ) from None
     if backbone == RESNET32:
         raise LongtailError(f"{RESNET32} was published without preprocessing; say what the network was trained with.")

@@ -72,9 +72,15 @@ def _model(runs: Sequence[RunRecord]) -> Facts:
         ("Image size", " \N{MULTIPLICATION SIGN} ".join(map(str, size)) if isinstance(size, list) else str(size)),
         ("Settings from", named(run.config["setting"], _LONGEST)),
         ("Seeds", ", ".join(map(str, sorted({each.seed for each in runs})))),
+        *(_training(epochs, len(runs)) if epochs else ()),
+    ]
+
+
+def _training(epochs: Sequence[Mapping[str, Any]], runs: int) -> Facts:
+    return [
         ("Model kept", "the last epoch's"),
-        (f"Training of {counted(len(runs), 'run')}", duration(sum(record["seconds"] for record in epochs))),
-        *((("Images a second", f"{median(record['images_per_second'] for record in epochs):,.0f}"),) if epochs else ()),
+        (f"Training of {counted(runs, 'run')}", duration(sum(record["seconds"] for record in epochs))),
+        ("Images a second", f"{median(record['images_per_second'] for record in epochs):,.0f}"),
     ]
 
 

@@ -204,7 +204,7 @@ def _of(run: RunRecord, metric: Metric) -> str:
         if metric.name == group:
             classes = counted(run.classes_of(group), "class")
             return f"{classes} with {group_range(group, run.borders)} training images"
-    return counted(run.data["test_images"], "test image")
+    return counted(run.metrics["images"] if run.metrics else run.data["test_images"], "test image")
 
 
 def _width(value: float | None) -> str:

@@ -84,7 +84,7 @@ def class_table(run: RunRecord) -> Table:
     )
     measured = run.metrics["per_class"] if run.metrics else []
     ordered = sorted(measured, key=lambda row: -row["train_images"])
-    return Table(columns, tuple(_class_row(row) for row in ordered), provenance((run,)))
+    return Table(columns, tuple(_class_row(row, run.background) for row in ordered), provenance((run,)))
 
 
 def gains_table(study: StudyRecord, recipe: str) -> Table:
@@ -105,7 +105,7 @@ def provenance(runs: Sequence[RunRecord]) -> tuple[str, ...]:
         f"{counted(len(seeds), 'seed')} ({', '.join(map(str, seeds))})",
         f"split {listed(list(splits))}",
         _for_each_recipe(runs, lambda run: parameters(run.config["model"]["parameters"])),
-        f"{_for_each_recipe(runs, epochs_in_words)}, last epoch kept",
+        _for_each_recipe(runs, epochs_in_words) + ("", ", last epoch kept")[any(run.config["stages"] for run in runs)],
         counted(runs[0].data["test_images"], "test image"),
     )
 
@@ -205,10 +205,10 @@ def _values(runs: Sequence[RunRecord], metric: Metric) -> list[float]:
     return [value for value in found if value is not None]
 
 
-def _class_row(row: dict[str, Any]) -> tuple[Cell, ...]:
+def _class_row(row: dict[str, Any], background: str | None) -> tuple[Cell, ...]:
     return (
         Cell(named(row["class"])),
-        Cell(row["group"]),
+        Cell("background" if row["class"] == background else row["group"]),
         Cell(f"{row['train_images']:,}"),
         Cell(f"{row['test_images']:,}" if row["test_images"] else MISSING),
         Cell(number(row["accuracy"], METRICS["accuracy"])),

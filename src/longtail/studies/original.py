@@ -8,6 +8,7 @@ from pathlib import Path
 
 from longtail.data.images.preprocessing import Preprocessing
 from longtail.data.parts import ImageSet
+from longtail.deploy.again import warning
 from longtail.deploy.foreign import load_foreign, read_preprocessing
 from longtail.deploy.run import Run, load
 from longtail.errors import LongtailError
@@ -40,6 +41,14 @@ class Original:
         """
         path = Path(model)
         if path.is_dir():
+            told = {
+                "--backbone": wishes.get("backbone") is not None,
+                "--image-size": wishes.get("image_size") is not None,
+                "--classes": classes is not None,
+                "--preprocessing": preprocessing is not None,
+            }
+            if given := [word for word, is_given in told.items() if is_given]:
+                raise LongtailError(f"{path} is a run, which knows its network and classes; leave {given[0]} away.")
             run = load(path)
             return cls(path.name, run.model, Architecture.of(run.folder.model), run.preprocessing, run)
         if not path.exists():
@@ -65,6 +74,11 @@ class Original:
         return classifier
 
     @property
+    def background(self) -> str | None:
+        """The class that no average counts, as far as it is known."""
+        return self.run.folder.config["data"].get("background") if self.run else None
+
+    @property
     def balanced(self) -> bool:
         """Whether it expects all classes alike, as far as it is known."""
         prior = (self.run.folder.model.get("prior") if self.run else None) or [0.0, 1.0]
@@ -78,10 +92,10 @@ def asked_for(original: Original, data: str | Path | None, wishes: Wishes) -> tu
         LongtailError: nobody says, and they are not known.
     """
     if data is not None:
-        return data, wishes
+        return data, {"background": original.background, **_given(wishes)}
     known = original.run.folder.config["data"].get("asked") if original.run else None
     if not known:
-        raise LongtailError(f"Which images? {original.name} does not know a place; give the folder it was trained on.")
+        raise LongtailError(f"Which images? {original.name} does not say where its own are; give the folder.")
     return known["data"], {**known["reading"], **_given(wishes)}
 
 
@@ -91,11 +105,11 @@ def images_for(original: Original, data: str | Path, watcher: Watcher, wishes: W
     Raises:
         LongtailError: they are of other classes.
     """
-    images = prepare(data, watcher, wishes).in_order_of(original.architecture.classes)
+    images = prepare(data, watcher, wishes, original.run).in_order_of(original.architecture.classes)
     if original.run is None:
         watcher.say(f"Whether {original.name} has seen the test images before is not known here")
-    elif original.run.folder.config["data"]["fingerprint"] != images.fingerprint():
-        watcher.say(f"These are not the images, or not the split, of {original.name}: it may have seen the test images")
+    elif doubt := warning(original.run, images):
+        watcher.say(doubt)
     return images
 
 

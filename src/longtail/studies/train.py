@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Unpack
 from longtail.data.images.reading import UnreadableImages
 from longtail.data.open import open_images
 from longtail.data.parts import ImageSet
+from longtail.deploy.again import open_as_divided
 from longtail.deploy.run import Run, save_model
 from longtail.draws import Key
 from longtail.metrics import evaluate
@@ -73,14 +74,14 @@ class Trained(NamedTuple):
     unreadable: UnreadableImages | None
 
 
-def prepare(data: str | Path | None, watcher: Watcher, wishes: Wishes) -> ImageSet:
-    """Open the images and look at their headers, before anything slow.
+def prepare(data: str | Path | None, watcher: Watcher, wishes: Wishes, run: Run | None = None) -> ImageSet:
+    """Open the images and look at their headers, before anything slow; in the split of `run`, if there is one.
 
     Raises:
         LongtailError: a wish or the data are not usable.
     """
     check_wishes(wishes)
-    images = open_images(data, wishes, watcher)
+    images = open_as_divided(run, data, wishes, watcher) if run else open_images(data, wishes, watcher)
     for line in images.notes:
         watcher.say(line)
     if images.unreadable:

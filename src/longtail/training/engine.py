@@ -39,6 +39,11 @@ class Engine:
         """Images (B, 3, H, W) on the device, in the layout of the model."""
         return images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
 
+    @property
+    def pixels_at_once(self) -> int:
+        """How many pixels a frozen network sees at once: on a processor what its caches hold, elsewhere plenty."""
+        return 2**18 if self.device.type == "cpu" else 2**24
+
     def frozen(self, network: nn.Module, precision: torch.dtype) -> Callable[[Tensor], Tensor]:
         """The network as a function, images to float32 outputs: a copy without batch norm, without gradient."""
         copy = self.place(folded(network).to(precision))

@@ -29,8 +29,6 @@ from longtail.watching import Task, Watcher
 
 VIEWS = 8
 """Augmented views of an image, unless asked otherwise."""
-AT_ONCE = 2**20
-"""Pixels that the network sees at once."""
 LARGEST_PLACE = 2**62 - 1
 
 
@@ -113,7 +111,9 @@ class Extraction:
     ) -> None:
         """Fill the store, a batch at a time."""
         network = self.engine.frozen(backbone, view.precision)
-        loader = self.loader(part, view.augmentation, max(1, AT_ONCE // math.prod(self.preprocessing.size)))
+        loader = self.loader(
+            part, view.augmentation, max(1, self.engine.pixels_at_once // math.prod(self.preprocessing.size))
+        )
         places = _places(part, missing) if view.augmentation else None
         with closing(loader):
             for batch in loader.batches(missing, places, Key.of_seed(0).at("view", view.number)):

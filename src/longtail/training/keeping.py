@@ -37,5 +37,9 @@ class Keeping:
         views = Cache(Path(), self.views).views_of(stage.augmentation)
         if stage.augmentation is None:
             return "features computed once, which is exact without augmentation"
-        many = "1 view of each image, not augmented" if views == 1 else f"{views} augmented views of each image"
-        return f"features of {many} computed once (an approximation, as is mixing features in the place of images)"
+        if views == 1:
+            return "features of each image computed once, not augmented (an approximation of a stage that augments)"
+        return (
+            f"features of {views} augmented views of each image computed once "
+            "(an approximation, as is mixing features in the place of images)"
+        )

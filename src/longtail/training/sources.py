@@ -19,7 +19,6 @@ from longtail.samplers import LabelIndex
 from longtail.training.engine import Engine
 from longtail.training.stage import Stage, Targets
 
-FROZEN_PIXELS = 2**20  # that a frozen network sees at once: 1,024 images of 32 x 32; more gain nothing
 READ_AHEAD = 64  # batches of cached features that are read at once
 
 
@@ -103,7 +102,7 @@ class FrozenNetwork(Source):
     """The same batches through a network that does not learn: folded, without autograd, many batches at once."""
 
     def __init__(self, images: Images, backbone: nn.Module, engine: Engine, pixels: int) -> None:
-        self._images, self._at_once = images, max(1, FROZEN_PIXELS // pixels)
+        self._images, self._at_once = images, max(1, engine.pixels_at_once // pixels)
         self._network = engine.frozen(backbone, engine.precision)
 
     def samples(self, order: Order, key: Key, epoch: int) -> Iterator[Sample]:

@@ -135,7 +135,7 @@ class Recipe:
         """
         first = self.stages[0]
         if len(first.samplings) > 1:
-            raise LongtailError(f"Recipe {name} has {len(first.samplings)} samplings of its own; leave --sampling away.")
+            raise LongtailError(f"Recipe {name} has {len(first.samplings)} samplings already; leave --sampling away.")
         changed = replace(first, samplings=(sampling,))
         return replace(self, steps=tuple(changed if step is first else step for step in self.steps))
 

@@ -197,6 +197,7 @@ class Trainer:
             views = self._extraction(self.cache).views(backbone, part, stage.augmentation)
             return CachedFeatures(views, part.labels, self.engine, stage)
         loader = self.loader(part, stage.augmentation, stage.batch_size * len(stage.samplings))
+        self.watcher.say(loader.holding.line)
         images = Images(loader, self.preprocessing, self.engine, stage, backbone, learns)
         if changes:
             return images

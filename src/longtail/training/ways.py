@@ -102,6 +102,8 @@ def ways(hows: Sequence[str], samplings: Sequence[str], loss: str | None = None)
             raise unknown("sampler", sampler, samplers.BY_NAME)
     if loss is not None:
         find_loss(loss)
+        if not set(hows) & set(BY_SAMPLING):
+            raise LongtailError(f"--loss is for {', '.join(BY_SAMPLING)}; {', '.join(hows)} would not look at it.")
     for how in hows:
         if how not in WAYS:
             raise unknown("way to re-balance", how, WAYS)

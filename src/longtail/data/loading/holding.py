@@ -72,8 +72,8 @@ def holding_for(
 def _check_can_hold(augmentation: Chain, needed: int, room: int) -> None:
     if augmentation.of_image is not None:
         raise LongtailError(
-            f"{augmentation.of_image} cuts windows out of the files, which --loading memory does not hold; "
-            "give --loading decode, and --cache DIR to spare the decoding."
+            f"{type(augmentation.of_image).__name__} cuts windows out of the files, which "
+            "--loading memory does not hold; give --loading decode, and --cache DIR to spare the decoding."
         )
     if needed > room:
         raise LongtailError(

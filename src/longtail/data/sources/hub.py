@@ -87,6 +87,8 @@ def open_hub(name: str, watcher: Watcher) -> ImageSet:
     """
     datasets = library("datasets", "hub", f"Loading {shown(name)} from the hub")
     place, _, configuration = name.partition(":")
+    if not place:
+        raise LongtailError("Which set of the hub? Name its owner and itself, as in hub:owner/name.")
     watcher.say(f"Loading {shown(place)} from the Hugging Face hub")
     try:
         found = datasets.load_dataset(place, configuration or None)
