@@ -167,14 +167,14 @@ def test_disalign_is_both_published_forms(make_base: Callable[[], Head]) -> None
     forms: tuple[DisAlignForm, ...] = ("paper", "code")
     for form in forms:
         head = DisAlign(make_base(), form).double()
-        z, a, b = head.base(f), head.logit_scale, head.logit_bias
+        z, a, b = head.base.logits(f), head.logit_scale, head.logit_bias
         with torch.no_grad():
             for parameter in (a, b, head.confidence_bias):
                 parameter.add_(torch.randn_like(parameter))
         c = torch.sigmoid(f @ head.confidence_weight + head.confidence_bias)[:, None]
         expected = c * (a * z + b) + (1 - c) * z if form == "paper" else (1 + c * a) * z + c * b
         torch.testing.assert_close(head(f), expected)
-        torch.testing.assert_close(head.logits(f), head.inference_scale * expected)
+        torch.testing.assert_close(head.logits(f), expected)
 
 
 def test_disalign_in_the_papers_form_begins_at_the_base() -> None:
