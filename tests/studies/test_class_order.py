@@ -16,14 +16,7 @@ from longtail.studies.class_order import check_class_order
 from longtail.training.engine import Engine
 from longtail.training.trainer import Trainer
 from longtail.watching import Watcher
-
-
-class Listener(Watcher):
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
+from tiny_training import Listener
 
 
 @pytest.fixture(scope="module")

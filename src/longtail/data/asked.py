@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict, get_args
+
+from longtail.errors import unknown
+
+BadImages = Literal["error", "drop"]
 
 
 class Reading(TypedDict, total=False):
@@ -29,3 +33,9 @@ class Reading(TypedDict, total=False):
     """Folder that the paths of a list or table are relative to, and that they may not leave."""
     cache: str | Path | None
     """Folder to keep what is slow to get again."""
+
+
+def check_bad_images(policy: str) -> None:
+    """Raise LongtailError if there is no such policy for images that cannot be decoded."""
+    if policy not in get_args(BadImages):
+        raise unknown("policy for bad images", policy, get_args(BadImages))

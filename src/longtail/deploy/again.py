@@ -9,6 +9,7 @@ from longtail.data.asked import Reading
 from longtail.data.open import open_images
 from longtail.data.parts import ImageSet
 from longtail.deploy.run import Run
+from longtail.errors import LongtailError
 from longtail.watching import Watcher
 
 _DIVIDING = ("imbalance", "profile", "selection", "val", "split", "group_by")
@@ -25,6 +26,18 @@ def open_as_divided(run: Run, data: str | Path | None, reading: Reading, watcher
     if asked or is_its_own(run, images) or not _holds_its_own(run, images):
         return images
     return open_images(data, cast("Reading", {**reading, "split": run.path / "split.csv"}), watcher)
+
+
+def where_its_own_are(run: Run | None, name: str) -> tuple[str, Reading]:
+    """The images of a run on a named set, and how they were read; `name` is what the classifier is called.
+
+    Raises:
+        LongtailError: it is no run of longtail, or of images that have no name.
+    """
+    known = run.folder.config["data"].get("asked") if run else None
+    if not known:
+        raise LongtailError(f"Which images? {name} does not say where its own are; give the folder.")
+    return known["data"], known["reading"]
 
 
 def is_its_own(run: Run, images: ImageSet) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Unpack, cast, get_args, get_type_hints
+from typing import Any, Unpack, cast, get_type_hints
 
 import numpy as np
 import torch
@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from longtail import metrics
 from longtail.counts import ShotBorders
-from longtail.data.asked import Reading
+from longtail.data.asked import BadImages, Reading, check_bad_images
 from longtail.data.images.preprocessing import Preprocessing
 from longtail.data.images.reading import UnreadableImages
 from longtail.data.loading.loader import Loader
 from longtail.data.parts import ImageSet, Part
 from longtail.data.words import listed
-from longtail.deploy.again import open_as_divided, warning
+from longtail.deploy.again import open_as_divided, warning, where_its_own_are
 from longtail.deploy.predict import BATCH_SIZE
 from longtail.deploy.run import Run, load
 from longtail.device import choose_device
@@ -33,7 +33,6 @@ from longtail.watching import Watcher
 
 ALL = "all"
 PARTS = ("test", "validation", "train", ALL)
-BadImages = Literal["error", "drop"]
 
 
 class How(Reading, total=False):
@@ -120,8 +119,7 @@ def _check(part: str, out: str | Path | None, how: How) -> None:
     """Refuse what is wrong whatever the images are, before they are opened."""
     if part not in PARTS:
         raise unknown("part", part, PARTS)
-    if how.get("bad_images", "error") not in get_args(BadImages):
-        raise unknown("policy for bad images", str(how["bad_images"]), get_args(BadImages))
+    check_bad_images(how.get("bad_images", "error"))
     for name, number, smallest in (
         ("--batch-size", how.get("batch_size"), 1),
         ("--workers", how.get("workers"), 0),
@@ -136,12 +134,11 @@ def _check(part: str, out: str | Path | None, how: How) -> None:
 
 def _open(run: Run, data: str | Path | None, how: How, watcher: Watcher) -> ImageSet:
     """The images, with their classes in the run's order where there are all of them."""
-    known, classes = run.folder.config["data"], run.model.classes
+    classes = run.model.classes
     reading = {name: value for name, value in how.items() if name in get_type_hints(Reading) and value is not None}
     if data is None:
-        if not known.get("asked"):
-            raise LongtailError(f"Which images? {run.path} does not know where its own are; give their folder.")
-        data, reading = known["asked"]["data"], {**known["asked"]["reading"], **reading}
+        data, own = where_its_own_are(run, str(run.path))
+        reading = {**own, **reading}
     images = open_as_divided(run, data, cast("Reading", reading), watcher)
     if others := [name for name in images.classes if name not in classes]:
         raise LongtailError(f"{images.name} has classes that {run.path} does not know: {listed(others)}; rename them.")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from longtail.data.images.preprocessing import Preprocessing
 from longtail.data.images.reading import SUFFIXES
-from longtail.data.loading.workers import Decoder, Request, Workers
+from longtail.data.loading.workers import Decoder, Request, Workers, worth_starting
 from longtail.data.pixels import Files
 from longtail.deploy.prior import TestPrior
 from longtail.draws import Key
@@ -104,7 +104,7 @@ def predict_files(
             raise LongtailError(f"{name} must be at least {smallest}, not {number}.")
     files = find_files(images)
     if workers is None:
-        workers = min(8, os.cpu_count() or 1) if len(files) >= WORTH_WORKERS else 0
+        workers = worth_starting() if len(files) >= WORTH_WORKERS else 0
     asked = _Question(classifier, preprocessing, files, min(top, len(classifier.classes)), prior)
     return asked.answers(batch_size, workers, watcher or Watcher())
 

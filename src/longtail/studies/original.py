@@ -8,7 +8,7 @@ from pathlib import Path
 
 from longtail.data.images.preprocessing import Preprocessing
 from longtail.data.parts import ImageSet
-from longtail.deploy.again import warning
+from longtail.deploy.again import warning, where_its_own_are
 from longtail.deploy.foreign import load_foreign, read_preprocessing
 from longtail.deploy.run import Run, load
 from longtail.errors import LongtailError
@@ -93,10 +93,8 @@ def asked_for(original: Original, data: str | Path | None, wishes: Wishes) -> tu
     """
     if data is not None:
         return data, {"background": original.background, **_given(wishes)}
-    known = original.run.folder.config["data"].get("asked") if original.run else None
-    if not known:
-        raise LongtailError(f"Which images? {original.name} does not say where its own are; give the folder.")
-    return known["data"], {**known["reading"], **_given(wishes)}
+    own, reading = where_its_own_are(original.run, original.name)
+    return own, {**reading, **_given(wishes)}
 
 
 def images_for(original: Original, data: str | Path, watcher: Watcher, wishes: Wishes) -> ImageSet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from longtail.counts import ShotBorders
 from longtail.data.asked import Reading
 from longtail.data.images.preprocessing import Preprocessing
 from longtail.data.loading.holding import Loading
+from longtail.data.loading.workers import worth_starting
 from longtail.data.parts import ImageSet
 from longtail.data.sources.forms import NAMED
 from longtail.draws import Key
@@ -201,4 +201,4 @@ def workers_for(images: ImageSet, wished: int | None) -> int:
     """Processes that decode; images that lie in memory need none."""
     if wished is not None:
         return wished
-    return min(8, os.cpu_count() or 1) if images.kind == "photographs" else 0
+    return worth_starting() if images.kind == "photographs" else 0

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from longtail.counts import ShotBorders
-from longtail.data.asked import Reading
+from longtail.data.asked import BadImages, Reading, check_bad_images
 from longtail.data.loading.holding import Loading
 from longtail.errors import LongtailError, unknown
 from longtail.samplers import BY_NAME
 from longtail.training.published import Numbers
-
-BadImages = Literal["error", "drop"]
 
 
 class Wishes(Reading, total=False):
@@ -70,8 +68,7 @@ def check_wishes(wishes: Wishes) -> None:
         raise unknown("sampling", sampling, BY_NAME)
     if wishes.get("numbers", "paper") not in get_args(Numbers):
         raise unknown("source of numbers", str(wishes["numbers"]), get_args(Numbers))
-    if wishes.get("bad_images", "error") not in get_args(BadImages):
-        raise unknown("policy for bad images", str(wishes["bad_images"]), get_args(BadImages))
+    check_bad_images(wishes.get("bad_images", "error"))
 
 
 def borders_of(wishes: Wishes) -> ShotBorders | None:

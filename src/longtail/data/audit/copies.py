@@ -37,7 +37,7 @@ def identical(images: ImageSet, watcher: Watcher, *, full: bool) -> Iterator[Fin
 
 
 def near_identical(images: ImageSet, groups: Groups, same: Sequence[Finding]) -> Iterator[Finding]:
-    """Images of one group, of groups as `groups.near_duplicates` finds them, but for those that are the `same`."""
+    """Images of one group, of groups as `groups.by_near_duplicates` finds them, but for those that are the `same`."""
     rows: dict[str, list[str]] = {}
     for identity, group in groups.items():
         rows.setdefault(group, []).append(identity)

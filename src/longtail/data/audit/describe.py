@@ -21,7 +21,7 @@ from longtail.data.loading.loader import Loader
 from longtail.data.open import open_images
 from longtail.data.parts import ImageSet
 from longtail.data.pixels import InMemory
-from longtail.data.splits.groups import groups_file, near_duplicates
+from longtail.data.splits.groups import by_near_duplicates, groups_file
 from longtail.data.words import shown
 from longtail.errors import LongtailError
 from longtail.runs import write_whole
@@ -120,7 +120,7 @@ def describe(
     same = list(identical(images, watcher, full=full))
     findings = [*audit(images, unreadable), *same, *_slow(images, reading)]
     if full or groups_out is not None:
-        groups = near_duplicates(images, watcher)
+        groups = by_near_duplicates(images, watcher)
         findings += near_identical(images, groups, same)
         if groups_out is not None:
             write_whole(Path(groups_out), groups_file(groups).encode("utf-8"))

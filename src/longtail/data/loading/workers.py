@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import warnings
 from collections.abc import Iterator
@@ -116,6 +117,11 @@ class Workers:
             worker_init_fn=_leave_interrupts_to_the_parent,
             generator=torch.Generator(),  # else a pass would advance torch's global one
         )
+
+
+def worth_starting() -> int:
+    """How many processes decode where that pays and nobody says: one a core, at most 8."""
+    return min(8, os.cpu_count() or 1)
 
 
 def _unchanged(answer: Any) -> Any:

@@ -37,7 +37,7 @@ def groups_of(images: ImageSet, rule: str, watcher: Watcher) -> Groups:
     if rule == "folder":
         return {identity: str(PurePosixPath(identity).parent) for identity in _identities(images)}
     if rule == "near-duplicate":
-        return near_duplicates(images, watcher)
+        return by_near_duplicates(images, watcher)
     if rule in images.columns:
         return {identity: value for identity, value in images.columns[rule].items() if value}
     if Path(rule).is_file():
@@ -45,12 +45,12 @@ def groups_of(images: ImageSet, rule: str, watcher: Watcher) -> Groups:
     raise unknown("column, file or rule to group by", rule, (*RULES, *images.columns))
 
 
-def near_duplicates(images: ImageSet, watcher: Watcher) -> Groups:
+def by_near_duplicates(images: ImageSet, watcher: Watcher) -> Groups:
     """Near-identical images of all parts; images that have none are not in it."""
-    from longtail.data.audit.duplicates import groups_of as connected, near_duplicates as pairs_of
+    from longtail.data.splits.duplicates import connected_groups, near_duplicates
 
     parts = list(images.parts.values())
-    numbers = connected(pairs_of(parts, watcher), sum(map(len, parts)))
+    numbers = connected_groups(near_duplicates(parts, watcher), sum(map(len, parts)))
     sizes = np.bincount(numbers)
     names = zip(_identities(images), numbers.tolist(), strict=True)
     return {identity: f"near-duplicate {number}" for identity, number in names if sizes[number] > 1}

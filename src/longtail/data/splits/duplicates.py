@@ -68,18 +68,12 @@ def near_duplicates(parts: Sequence[Part], watcher: Watcher, workers: int = 0) -
     return Pairs(readable[found.first], readable[found.second], found.distance)
 
 
-def near_duplicate_groups(part: Part, watcher: Watcher, workers: int = 0) -> Indices:
-    """Group number of each image of the part, (N,): near-identical images share one, from one to the next.
+def connected_groups(pairs: Pairs, images: int) -> Indices:
+    """Group numbers (N,) of so many images, any two of a pair in one group, numbered by their first image.
 
-    Groups are numbered by their first image. The ends of a long burst may look different and still be of one group.
-    """
-    return groups_of(near_duplicates([part], watcher, workers), len(part))
+    The ends of a long burst may look different and still be of one group.
 
-
-def groups_of(pairs: Pairs, images: int) -> Indices:
-    """Group numbers (N,) of so many images, any two of a pair in one group.
-
-    >>> groups_of(Pairs(np.array([0, 1]), np.array([3, 2]), np.zeros(2, np.float32)), 5).tolist()
+    >>> connected_groups(Pairs(np.array([0, 1]), np.array([3, 2]), np.zeros(2, np.float32)), 5).tolist()
     [0, 1, 1, 0, 2]
     """
     links = coo_array((np.ones(len(pairs.first), bool), (pairs.first, pairs.second)), shape=(images, images))

@@ -12,14 +12,18 @@ import torch
 from PIL import Image, ImageEnhance
 from sklearn.datasets import load_sample_images
 
-from longtail.data.audit import duplicates
-from longtail.data.audit.duplicates import Pairs, groups_of, near_duplicate_groups, near_duplicates, pairs_of
 from longtail.data.parts import Part
 from longtail.data.pixels import Files, InMemory
 from longtail.data.sources.digits import digits
+from longtail.data.splits import duplicates
+from longtail.data.splits.duplicates import Pairs, connected_groups, near_duplicates, pairs_of
 from longtail.watching import Watcher
 
 WATCHER = Watcher()
+
+
+def near_duplicate_groups(part: Part, watcher: Watcher, workers: int = 0) -> duplicates.Indices:
+    return connected_groups(near_duplicates([part], watcher, workers), len(part))
 
 
 def photographs(count: int, size: tuple[int, int] = (200, 150)) -> list[Image.Image]:
@@ -98,7 +102,7 @@ def test_pairs_lie_within_and_across_parts_and_copies_are_listed_once(tmp_path: 
     assert list(zip(found.first.tolist(), found.second.tolist(), strict=True)) == [(0, 2), (0, 3), (0, 6), (1, 5)]
     assert found.distance[:3].tolist() == [0, 0, 0]
     assert 0 < found.distance[3] < duplicates.DISTANCE
-    assert groups_of(found, 7).tolist() == [0, 1, 0, 0, 2, 1, 0]
+    assert connected_groups(found, 7).tolist() == [0, 1, 0, 0, 2, 1, 0]
 
 
 def test_unreadable_images_stand_alone(tmp_path: Path) -> None:
@@ -141,9 +145,6 @@ def test_blocks_bound_the_memory_and_change_nothing(monkeypatch: pytest.MonkeyPa
 
 def test_groups_run_through_chains() -> None:
     pairs = Pairs(np.array([4, 2, 1]), np.array([5, 3, 2]), np.zeros(3, np.float32))
-    assert groups_of(pairs, 6).tolist() == [0, 1, 1, 1, 2, 2]
-    assert groups_of(Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)), 3).tolist() == [
-        0,
-        1,
-        2,
-    ]
+    assert connected_groups(pairs, 6).tolist() == [0, 1, 1, 1, 2, 2]
+    nothing = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+    assert connected_groups(nothing, 3).tolist() == [0, 1, 2]
