@@ -193,7 +193,7 @@ def train(engine: Engine, classifier: Classifier, stage: Stage, part: Part) -> l
     """One stage; the losses of its steps."""
     with tempfile.TemporaryDirectory() as place, engine.running():
         folder = RunFolder(Path(place))
-        trainer_for(engine, folder).fit(classifier, stage, part, Turn(1, 1), KEY)
+        trainer_for(engine, folder).fit(classifier, stage, part, Turn(1, 1, 1), KEY)
         return [step["loss"] for step in folder.steps]
 
 

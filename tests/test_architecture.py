@@ -17,10 +17,10 @@ LEVELS: tuple[frozenset[str], ...] = tuple(
     map(
         frozenset,
         (
-            ("errors", "text", "watching"),
+            ("errors", "files", "interrupts", "text", "watching"),
             ("counts",),
-            ("device", "draws", "metrics", "priors", "runs", "schedules", "weighting"),
-            ("moment",),
+            ("device", "draws", "metrics", "priors", "runs", "schedules", "weighting", "world"),
+            ("launch", "moment", "unfinished"),
             ("data", "losses", "models", "report", "samplers"),
             ("deploy", "training"),
             ("studies",),

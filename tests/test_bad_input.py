@@ -175,17 +175,17 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ")
 @pytest.mark.parametrize("command", ["train", "compare"])
-def test_ctrl_c_leaves_nothing_behind(command: str, tmp_path: Path) -> None:
+def test_ctrl_c_says_how_to_go_on(command: str, tmp_path: Path) -> None:
     process = longtail(f"{command} --epochs 10000 --out runs/mine", tmp_path)
     steps = "steps.jsonl" if command == "train" else "ce-seed0/steps.jsonl"
     wait_for(tmp_path / "runs" / "mine" / steps, process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     assert process.returncode == STOPPED
-    assert err.strip().endswith("Stopped.")
+    assert err.strip().endswith(f"Stopped.\nGo on with: longtail {command} --resume runs/mine")
     assert "Traceback" not in err
     assert not out
-    assert not list(tmp_path.iterdir())
+    assert (tmp_path / "runs" / "mine" / "unfinished").is_dir()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of POSIX")

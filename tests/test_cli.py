@@ -44,6 +44,15 @@ WISHES = HOW_TO_READ | {
     "--image-size",
     "--batch-size",
     "--lr",
+    "--optimizer",
+    "--weight-decay",
+    "--backbone-lr",
+    "--schedule",
+    "--warm-up",
+    "--clip",
+    "--accumulate",
+    "--ema",
+    "--sync-bn",
     "--numbers",
     "--sampling",
     "--freeze",
@@ -52,6 +61,7 @@ WISHES = HOW_TO_READ | {
     "--device",
     "--loading",
     "--workers",
+    "--checkpoint-every",
 }
 REBALANCING = HOW_TO_READ | {
     "--bad-images",
@@ -62,15 +72,20 @@ REBALANCING = HOW_TO_READ | {
     "--image-size",
     "--batch-size",
     "--lr",
+    "--optimizer",
+    "--weight-decay",
+    "--clip",
+    "--ema",
     "--views",
     "--features",
     "--device",
     "--loading",
     "--workers",
+    "--checkpoint-every",
 }
 FROZEN = {
-    "train": {"data", "--recipe", "--seed", "--out"} | WISHES,
-    "compare": {"data", "--recipes", "--seeds", "--out"} | WISHES,
+    "train": {"data", "--recipe", "--seed", "--resume", "--out"} | WISHES,
+    "compare": {"data", "--recipes", "--seeds", "--resume", "--out"} | WISHES,
     "rebalance": {"model", "data", "--how", "--sampler", "--loss", "--seed", "--out"} | REBALANCING,
     "compare-rebalanced": {"model", "data", "--how", "--sampler", "--loss", "--seeds", "--out"} | REBALANCING,
     "predict": {"run", "images", "--format", "--top", "--test-prior", "--device", "--batch-size", "--workers"},
@@ -92,8 +107,14 @@ FROZEN = {
 }
 """Every word there is. A new one is a promise to keep: add it here on purpose."""
 
-SAID_OTHERWISE = {("describe", "as_json"), ("evaluate", "as_json"), ("predict", "form")}
-"""What changes how a result is written and so is no argument of the function."""
+SAID_OTHERWISE = {
+    ("describe", "as_json"),
+    ("evaluate", "as_json"),
+    ("predict", "form"),
+    ("train", "resume"),
+    ("compare", "resume"),
+}
+"""What changes how a result is written, or is a function of its own, and so is no argument of the function."""
 
 
 def words(command: click.Command) -> dict[str, click.Parameter]:
@@ -117,6 +138,7 @@ def test_a_command_says_what_its_function_takes(name: str) -> None:
     unsaid = {"watcher", "workers"}  # describe decodes in its own process
     if "rebalanc" in name:
         unsaid |= {"weights", "numbers", "freeze", "sampling"}  # the model has its own
+        unsaid |= {"schedule", "warm_up", "backbone_lr", "accumulate", "sync_bn"}  # of a backbone that learns
     assert taken - said <= unsaid
 
 

@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from longtail.errors import LongtailError as LongtailError
     from longtail.studies.compare import compare as compare
     from longtail.studies.rebalance import compare_rebalanced as compare_rebalanced, rebalance as rebalance
+    from longtail.studies.resume import resume as resume
     from longtail.studies.train import train as train
 
 _HOME = {
     "train": "longtail.studies.train",
+    "resume": "longtail.studies.resume",
     "compare": "longtail.studies.compare",
     "rebalance": "longtail.studies.rebalance",
     "compare_rebalanced": "longtail.studies.rebalance",

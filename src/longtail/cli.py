@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import click
+from click.core import ParameterSource
 
 from longtail import options
 from longtail.exits import answer
@@ -15,7 +16,9 @@ from longtail.exits import answer
 if TYPE_CHECKING:
     from longtail.deploy.evaluate import How as EvaluateHow
     from longtail.deploy.predict import How as PredictHow
+    from longtail.deploy.run import Run
     from longtail.deploy.table import Format
+    from longtail.studies.compare import Study
     from longtail.training.wishes import Wishes
 
 UNREADABLE = 1
@@ -42,8 +45,11 @@ def cli(ctx: click.Context) -> None:
 @options.RECIPE
 @options.SEED
 @options.WISHES
+@options.RESUME
 @options.OUT
-def train(data: str | None, recipe: str, seed: int, out: Path | None, **wishes: Unpack[Wishes]) -> None:
+def train(
+    data: str | None, recipe: str, seed: int, resume: Path | None, out: Path | None, **wishes: Unpack[Wishes]
+) -> None:
     """Train one classifier and write its run folder.
 
     DATA is a folder of class folders, or one with train/ and test/ (also val/) beneath; a table of images (.csv,
@@ -52,10 +58,11 @@ def train(data: str | None, recipe: str, seed: int, out: Path | None, **wishes: 
     """
     import longtail
     from longtail.terminal import Terminal
-    from longtail.terminal.tables import show_run
 
-    run = longtail.train(data, recipe=recipe, seed=seed, out=out, watcher=Terminal(), **wishes)
-    show_run(run.folder)
+    if resume:
+        _show(_resumed(resume))
+    else:
+        _show(longtail.train(data, recipe=recipe, seed=seed, out=out, watcher=Terminal(), **wishes))
 
 
 @cli.command
@@ -63,8 +70,16 @@ def train(data: str | None, recipe: str, seed: int, out: Path | None, **wishes: 
 @options.RECIPES
 @options.SEEDS
 @options.WISHES
+@options.RESUME
 @options.OUT
-def compare(data: str | None, recipes: tuple[str, ...], seeds: int, out: Path | None, **wishes: Unpack[Wishes]) -> None:
+def compare(
+    data: str | None,
+    recipes: tuple[str, ...],
+    seeds: int,
+    resume: Path | None,
+    out: Path | None,
+    **wishes: Unpack[Wishes],
+) -> None:
     """Train several recipes on the same split and show what differs.
 
     DATA is a folder of class folders, or one with train/ and test/ (also val/) beneath; a table of images (.csv,
@@ -73,10 +88,11 @@ def compare(data: str | None, recipes: tuple[str, ...], seeds: int, out: Path | 
     """
     import longtail
     from longtail.terminal import Terminal
-    from longtail.terminal.tables import show_study
 
-    study = longtail.compare(data, recipes=recipes, seeds=seeds, out=out, watcher=Terminal(), **wishes)
-    show_study(study.folder)
+    if resume:
+        _show(_resumed(resume))
+    else:
+        _show(longtail.compare(data, recipes=recipes, seeds=seeds, out=out, watcher=Terminal(), **wishes))
 
 
 @cli.command
@@ -96,10 +112,8 @@ def rebalance(model: str, data: str | None, **wishes: Any) -> None:
     """
     import longtail
     from longtail.terminal import Terminal
-    from longtail.terminal.tables import show_run
 
-    run = longtail.rebalance(model, data, watcher=Terminal(), **wishes)
-    show_run(run.folder)
+    _show(longtail.rebalance(model, data, watcher=Terminal(), **wishes))
 
 
 @cli.command
@@ -118,10 +132,8 @@ def compare_rebalanced(model: str, data: str | None, **wishes: Any) -> None:
     """
     import longtail
     from longtail.terminal import Terminal
-    from longtail.terminal.tables import show_study
 
-    study = longtail.compare_rebalanced(model, data, watcher=Terminal(), **wishes)
-    show_study(study.folder)
+    _show(longtail.compare_rebalanced(model, data, watcher=Terminal(), **wishes))
 
 
 @cli.command
@@ -236,6 +248,39 @@ def methods(name: str | None) -> None:
 def main() -> None:
     """The program `longtail`."""
     sys.exit(answer(cli, sys.argv[1:]))
+
+
+def _resumed(run: Path) -> Run | Study:
+    """What was stopped, gone on with to its end; `longtail.resume` with the words of the command line that it takes."""
+    import longtail
+    from longtail.studies.resume import Changes
+    from longtail.terminal import Terminal
+
+    ctx = click.get_current_context()
+    given: Any = {
+        name: value
+        for name, value in ctx.params.items()
+        if name != "resume" and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    for name in given.keys() - Changes.__annotations__.keys():
+        raise longtail.LongtailError(
+            f"--{name.replace('_', '-')} cannot change in the middle of a run; leave it away, or start another."
+        )
+    return longtail.resume(run, watcher=Terminal(), **given)
+
+
+def _show(done: Run | Study) -> None:
+    """What came out; of processes that worked together, the first shows it."""
+    from longtail.runs import RunFolder
+    from longtail.terminal.tables import show_run, show_study
+    from longtail.unfinished import is_first
+
+    if not is_first():
+        return
+    if isinstance(done.folder, RunFolder):
+        show_run(done.folder)
+    else:
+        show_study(done.folder)
 
 
 def _with_standard_input(images: Iterable[str]) -> Iterator[str]:

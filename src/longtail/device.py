@@ -15,11 +15,19 @@ def choose_device(name: str = "auto") -> torch.device:
     """
     try:
         chosen = torch.device(_best() if name == "auto" else name)
-        torch.empty(1, device=chosen)
+        torch.zeros(1, device=chosen).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
+        reason = str(error).strip().split("\n")[0].split(". ")[0].rstrip(".")
         raise LongtailError(f"Device {name!r} cannot be used here ({reason}); use --device auto or cpu.") from None
     return chosen
+
+
+def copies_behind(device: torch.device) -> bool:
+    """Whether the processor may go on while a tensor is copied to the device.
+
+    Not so with MPS: it may then read memory that is somebody else's by now (PyTorch's issue 189690).
+    """
+    return device.type == "cuda"
 
 
 def _best() -> str:

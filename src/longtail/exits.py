@@ -11,10 +11,11 @@ from typing import TextIO
 import click
 
 from longtail.errors import LongtailError
+from longtail.interrupts import Interrupted
 
 MISTAKE = 2
 STOPPED = 130
-"""By Ctrl-C: 128 + SIGINT, as a shell has it."""
+"""By Ctrl-C: 128 + SIGINT, as a shell has it. By a cluster's SIGTERM it is 143, by SIGUSR1 138."""
 PIPE_CLOSED = 141
 """By the end of `| head`: 128 + SIGPIPE."""
 
@@ -33,18 +34,18 @@ def answer(command: click.Command, words: Sequence[str]) -> int:
         sys.stdout.flush()  # a closed pipe shows here rather than when Python ends
         return code
     except LongtailError as mistake:
-        return _complain(str(mistake))
+        return _complain(str(mistake), note=_how_to_go_on(mistake))
     except click.UsageError as mistake:
         return _complain(mistake.format_message(), mistake.ctx)
-    except KeyboardInterrupt:
-        return _stop()
+    except KeyboardInterrupt as stop:
+        return _stop(stop)
     except BrokenPipeError:
         return _leave_quietly()
     except OSError as trouble:
         if trouble.errno not in WAYS_OUT:
             raise
         where = f" ({trouble.filename})" if trouble.filename else ""
-        return _complain(f"{trouble.strerror}{where}; {WAYS_OUT[trouble.errno]}.")
+        return _complain(f"{trouble.strerror}{where}; {WAYS_OUT[trouble.errno]}.", note=_how_to_go_on(trouble))
 
 
 def _run(command: click.Command, words: Sequence[str]) -> int:
@@ -64,18 +65,28 @@ def _prepare(*streams: TextIO) -> None:
             stream.reconfigure(errors="surrogateescape" if stream is sys.stdin else "backslashreplace")
 
 
-def _complain(sentence: str, ctx: click.Context | None = None) -> int:
+def _complain(sentence: str, ctx: click.Context | None = None, note: str | None = None) -> int:
     from longtail.terminal.console import error_console, show_error
 
     show_error(sentence, error_console())
     if ctx is not None:
         print(f"Try {ctx.command_path} --help", file=sys.stderr)
+    if note:
+        print(note, file=sys.stderr)
     return MISTAKE
 
 
-def _stop() -> int:
+def _stop(stop: KeyboardInterrupt) -> int:
     print("Stopped.", file=sys.stderr)
-    return STOPPED
+    if note := _how_to_go_on(stop):
+        print(note, file=sys.stderr)
+    return stop.exit_code if isinstance(stop, Interrupted) else STOPPED
+
+
+def _how_to_go_on(error: BaseException) -> str | None:
+    """What the outermost piece of work has noted on its way out."""
+    notes: list[str] = getattr(error, "__notes__", [])
+    return notes[-1] if notes else None
 
 
 def _leave_quietly() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from longtail.draws import Draws
@@ -60,6 +61,13 @@ class Moment:
         """The same moment with other targets and, for them, other draws."""
         draws = None if self.draws is None else self.draws.of(purpose)
         return replace(self, targets=targets, draws=draws)
+
+    def then(self, other: Moment) -> Moment:
+        """The moment of these rows and, behind them, of other rows of the epoch; both have hard targets."""
+        known = self.features is not None and other.features is not None
+        features = torch.cat([self.need_features("then"), other.need_features("then")]) if known else None
+        draws = None if self.draws is None or other.draws is None else self.draws.then(other.draws)
+        return Moment(torch.cat([self.labels, other.labels]), features, self.epoch, draws)
 
     def rows(self, rows: slice) -> Moment:
         """The moment of some rows of the batch."""

@@ -316,7 +316,69 @@ LEARNING_RATE = on_model(
     type=float,
     metavar="RATE",
     help="Learning rate of stage one after warm-up.",
-    show_default="0.1, pretrained photographs 0.01, less for smaller batches",
+    show_default="0.1, pretrained photographs 0.01, less for smaller batches; by adamw 0.001, pretrained 0.0001",
+)
+OPTIMIZER = on_model(
+    "--optimizer",
+    type=click.Choice(["sgd", "adamw"]),
+    help="Optimiser of every stage: sgd with momentum 0.9, or adamw.",
+    show_default="sgd",
+)
+WEIGHT_DECAY = on_model(
+    "--weight-decay",
+    type=float,
+    metavar="DECAY",
+    help="Weight decay of every stage.",
+    show_default="0.0002, pretrained photographs 0.0001; adamw 0.05",
+)
+BACKBONE_LEARNING_RATE = on_model(
+    "--backbone-lr",
+    type=float,
+    metavar="FACTOR",
+    help="Learning rate of the backbone, as a factor on that of the head.",
+    show_default="1",
+)
+SCHEDULE = on_model(
+    "--schedule",
+    type=click.Choice(["cosine", "steps", "constant"]),
+    help="How the learning rate of stage one falls: over half a cosine, to a hundredth at 0.8 and again at 0.9 of the "
+    "epochs (or where the recipe's paper has its steps), or not at all.",
+    show_default="steps, pretrained photographs cosine",
+)
+WARM_UP = on_model(
+    "--warm-up",
+    type=int,
+    metavar="EPOCHS",
+    help="Epochs of stage one over which its learning rate rises first; 0: none.",
+    show_default="a fortieth of them, pretrained photographs a twentieth",
+)
+CLIP = on_model(
+    "--clip",
+    type=float,
+    metavar="NORM",
+    help="Largest norm of the gradient of a step, in every stage; a larger one is scaled down to it.",
+    show_default="none",
+)
+ACCUMULATE = on_model(
+    "--accumulate",
+    type=int,
+    metavar="PIECES",
+    help="Pieces that a batch is taken in, in every stage, for the memory of one; the gradient is that of the batch, "
+    "but batch norm sees a piece at a time.",
+    show_default="1",
+)
+EMA = on_model(
+    "--ema",
+    type=float,
+    metavar="DECAY",
+    help="End every stage in an exponential moving average of its weights, with this decay a step, for instance 0.999.",
+    show_default="no average",
+)
+SYNC_BN = on_model(
+    "--sync-bn",
+    is_flag=True,
+    help="Batch norm over the images of all processes, not of each alone.",
+    show_default=False,
 )
 
 DEVICE = on_machine(
@@ -350,6 +412,22 @@ WORKERS = on_machine(
     metavar="PROCESSES",
     help="Processes that decode images.",
     show_default="one a core, at most 8; 0 for few or small images",
+)
+RESUME = on_machine(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Go on with what was stopped, from its last checkpoint; DATA, if given, says where the images are now. "
+    "Only workers, checkpoint-every, lr and clip may be asked for anew.",
+    show_default="start anew",
+)
+CHECKPOINT_EVERY = on_machine(
+    "--checkpoint-every",
+    type=float,
+    metavar="SECONDS",
+    default=60.0,
+    help="Time between two checkpoints, from which a stopped run can go on; 0: after every step.",
+    show_default="60",
 )
 OUT = on_machine(
     "--out",
@@ -414,6 +492,15 @@ WISHES = together(
     IMAGE_SIZE,
     BATCH_SIZE,
     LEARNING_RATE,
+    OPTIMIZER,
+    WEIGHT_DECAY,
+    BACKBONE_LEARNING_RATE,
+    SCHEDULE,
+    WARM_UP,
+    CLIP,
+    ACCUMULATE,
+    EMA,
+    SYNC_BN,
     NUMBERS,
     SAMPLING,
     FREEZE,
@@ -422,6 +509,7 @@ WISHES = together(
     DEVICE,
     LOADING,
     WORKERS,
+    CHECKPOINT_EVERY,
 )
 REBALANCING = together(
     HOW_TO_READ,
@@ -433,9 +521,14 @@ REBALANCING = together(
     IMAGE_SIZE,
     BATCH_SIZE,
     LEARNING_RATE,
+    OPTIMIZER,
+    WEIGHT_DECAY,
+    CLIP,
+    EMA,
     VIEWS,
     FEATURES,
     DEVICE,
     LOADING,
     WORKERS,
+    CHECKPOINT_EVERY,
 )

@@ -8,18 +8,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from longtail.errors import LongtailError
+from longtail.files import synced_length, write_behind, write_whole
+from longtail.text import plain
 
+LOGS = ("steps.jsonl", "epochs.jsonl", "choices.jsonl")
 SPLIT_COLUMNS = ("part", "label", "class", "identity")
 
 
@@ -71,6 +72,12 @@ class RunFolder:
         return _read_json(path) if path.exists() else None
 
     @property
+    def non_finite(self) -> dict[str, Any] | None:
+        """Which step's loss was no finite number, and on which images; None if that never happened."""
+        path = self.path / "non_finite.json"
+        return _read_json(path) if path.exists() else None
+
+    @property
     def steps(self) -> list[dict[str, Any]]:
         """One record a training step: stage, epoch, step, loss, learning rate."""
         return _read_lines(self.path / "steps.jsonl")
@@ -84,7 +91,7 @@ class RunFolder:
     def choices(self) -> list[dict[str, Any]]:
         """One record a number that was chosen on validation images, or by theory; none where nothing was to choose."""
         path = self.path / "choices.jsonl"
-        return _read_lines(path) if path.exists() else []
+        return _read_lines(path) if path.exists() else []  # runs of earlier versions may have none
 
     @property
     def features(self) -> Path:
@@ -115,23 +122,28 @@ class RunFolder:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write what was asked for and chosen."""
-        _write_json(self.path / "config.json", config)
+        self._put_json("config.json", config)
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Write versions and hardware."""
-        _write_json(self.path / "environment.json", environment)
+        self._put_json("environment.json", environment)
 
     def write_model(self, model: Mapping[str, Any]) -> None:
         """Write architecture, classes and preprocessing."""
-        _write_json(self.path / "model.json", model)
+        self._put_json("model.json", model)
 
     def write_metrics(self, metrics: Mapping[str, Any]) -> None:
         """Write the metrics of the test part."""
-        _write_json(self.path / "metrics.json", metrics)
+        self._put_json("metrics.json", metrics)
 
     def write_before(self, metrics: Mapping[str, Any]) -> None:
         """Write the metrics of the classifier that is going to be re-balanced."""
-        _write_json(self.path / "before.json", metrics)
+        self._put_json("before.json", metrics)
+
+    def write_non_finite(self, record: Mapping[str, Any]) -> Path:
+        """Write which step's loss was no finite number, and on which images; returns where that stands."""
+        self._put_json("non_finite.json", record)
+        return self.path / "non_finite.json"
 
     def write_split(self, rows: Iterable[tuple[str, int, str, str]]) -> None:
         """Write one row an image: part, label, class, identity."""
@@ -139,7 +151,11 @@ class RunFolder:
         writer = csv.writer(text)
         writer.writerow(SPLIT_COLUMNS)
         writer.writerows(rows)
-        write_whole(self.path / "split.csv", text.getvalue().encode())
+        self.put("split.csv", text.getvalue().encode())
+
+    def write_weights(self, content: bytes) -> None:
+        """Write the weights, as the content of a safetensors file."""
+        self.put(self.weights.name, content)
 
     def write_predictions(self, predictions: Predictions) -> None:
         """Write logits, labels and identities of the test part."""
@@ -147,24 +163,60 @@ class RunFolder:
 
         arrays: dict[str, NDArray[Any]] = {"logits": predictions.logits, "labels": predictions.labels}
         content = save(arrays, metadata={"identities": json.dumps(predictions.identities)})
-        write_whole(self.path / "test_predictions.safetensors", content)
+        self.put("test_predictions.safetensors", content)
 
-    def start_logs(self) -> None:
-        """Make the logs of steps and epochs, which stay empty where nothing is trained by gradient."""
-        self.add_steps(())
-        _append_lines(self.path / "epochs.jsonl", ())
+    @property
+    def log_lengths(self) -> dict[str, int]:
+        """The logs' lengths in bytes, as they are on the disk."""
+        return {name: synced_length(self.path / name) for name in LOGS}
+
+    def cut_logs(self, lengths: Mapping[str, int]) -> None:
+        """Put the logs back to these lengths in bytes; 0 makes a log, which stays empty where nothing is to tell.
+
+        Raises:
+            LongtailError: a log is shorter: somebody else has changed it.
+        """
+        for name in LOGS:
+            path, length = self.path / name, lengths.get(name, 0)
+            if length and (not path.exists() or path.stat().st_size < length):
+                raise LongtailError(f"{path} has lost lines since the last checkpoint; restore it to go on.")
+            write_behind(path, length, b"")
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
+        write_whole(self.path / name, content)
+
+    def _put_json(self, name: str, content: Mapping[str, Any]) -> None:
+        self.put(name, _as_json(content))
+
+    def _add(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(record, allow_nan=False) + "\n" for record in records)
 
     def add_steps(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Append records of training steps."""
-        _append_lines(self.path / "steps.jsonl", records)
+        self._add("steps.jsonl", records)
 
     def add_choice(self, record: Mapping[str, Any]) -> None:
         """Append what was chosen, and why."""
-        _append_lines(self.path / "choices.jsonl", [record])
+        self._add("choices.jsonl", [record])
 
     def add_epoch(self, record: Mapping[str, Any]) -> None:
         """Append the record of an epoch."""
-        _append_lines(self.path / "epochs.jsonl", [record])
+        self._add("epochs.jsonl", [record])
+
+
+class ReadOnlyRunFolder(RunFolder):
+    """The files of a run that another process writes."""
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write nothing."""
+
+    def cut_logs(self, lengths: Mapping[str, int]) -> None:
+        """Cut nothing."""
+
+    def _add(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
+        """Add nothing."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +246,27 @@ class StudyFolder:
 
     def write_comparison(self, comparison: Mapping[str, Any]) -> None:
         """Write recipes, seeds and rows."""
-        _write_json(self.path / "comparison.json", comparison)
+        write_whole(self.path / "comparison.json", _as_json(comparison))
+
+
+def recipe_name(asked: str) -> str:
+    """What a recipe is called in folders, tables and pages: of one's own, the function.
+
+    >>> recipe_name("gcl"), recipe_name("mine/new.py:angular")
+    ('gcl', 'angular')
+    """
+    return asked.rpartition(":")[2]
+
+
+def data_name(data: str | Path | None) -> str:
+    """What images are called in the name of a folder.
+
+    >>> data_name(None), data_name("photos/"), data_name("somebody/birds")
+    ('digits', 'photos', 'birds')
+    """
+    if data is None:
+        return "digits"
+    return plain(Path(str(data)).resolve().name) or "data"
 
 
 def free_name(parent: Path, name: str) -> Path:
@@ -207,61 +279,8 @@ def free_name(parent: Path, name: str) -> Path:
     return path
 
 
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A folder that did not exist before, and will not afterwards if the work inside it fails.
-
-    Raises LongtailError if `path` exists, or cannot be made.
-    """
-    missing = [folder for folder in path.parents if not folder.exists()]
-    try:
-        path.mkdir(parents=True)
-    except FileExistsError:
-        raise LongtailError(f"{path} exists already; give another --out, or remove it.") from None
-    except OSError as error:
-        raise LongtailError(f"Cannot make the folder {path}: {error.strerror}; give another --out.") from None
-    try:
-        yield path
-    except BaseException:
-        rmtree(path, ignore_errors=True)
-        for folder in missing:
-            _remove_if_empty(folder)
-        raise
-
-
-@contextmanager
-def new_study(path: Path) -> Iterator[StudyFolder]:
-    """A study that did not exist before; where the work inside fails, its finished runs stay, or nothing does.
-
-    Raises LongtailError if `path` exists.
-    """
-    if path.exists():
-        raise LongtailError(f"{path} exists already; give another --out, or remove it.")
-    try:
-        yield StudyFolder(path)
-    except BaseException:
-        if path.is_dir() and not any(RunFolder(run).weights.exists() for run in path.iterdir()):
-            rmtree(path, ignore_errors=True)
-        raise
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    draft = path.with_name(path.name + ".draft")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_whole(path, (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+def _as_json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -269,11 +288,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise LongtailError(f"{path} does not hold a JSON object; it was not written by longtail.")
     return content
-
-
-def _append_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(record, allow_nan=False) + "\n" for record in records)
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

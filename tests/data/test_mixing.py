@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from longtail.counts import ClassCounts
-from longtail.data.mixing import Mixing, average, cumulative, cutmix, manifold_mixup, mixup, paste, remix
+from longtail.data.blending import average, paste
+from longtail.data.mixing import Mixing, cumulative, cutmix, manifold_mixup, mixup, remix
 from longtail.draws import Key
 from longtail.errors import LongtailError
 from longtail.moment import Mixed
@@ -40,7 +41,7 @@ def numbered() -> Tensor:
 
 def test_average_sample_by_sample() -> None:
     batch, partners = images(), torch.randperm(B, generator=torch.Generator().manual_seed(1))
-    mixed, share = average(batch, partners, 0.3)
+    mixed, share = average(batch, batch[partners], 0.3)
     assert share == 0.3
     for i in range(B):
         torch.testing.assert_close(mixed[i], 0.3 * batch[i] + 0.7 * batch[partners[i]])
@@ -50,7 +51,7 @@ def test_average_sample_by_sample() -> None:
 def test_paste_puts_one_box_of_the_partner_into_each_image(seed: int) -> None:
     batch, partners = numbered(), torch.arange(B).roll(1)
     wanted = 0.6
-    mixed, share = paste(batch, partners, wanted, np.random.default_rng(seed))
+    mixed, share = paste(batch, batch[partners], wanted, np.random.default_rng(seed))
     pasted = (mixed != batch).any(dim=1)
     assert (pasted == pasted[0]).all()
     rows, columns = pasted[0].any(dim=1), pasted[0].any(dim=0)
@@ -63,9 +64,9 @@ def test_paste_puts_one_box_of_the_partner_into_each_image(seed: int) -> None:
 
 
 def test_boxes_lie_everywhere_and_are_cut_off_at_the_border() -> None:
-    partners = torch.arange(B).roll(1)
+    batch, others = numbered(), numbered().roll(1, dims=0)
     boxes = torch.stack(
-        [(paste(numbered(), partners, 0.75, np.random.default_rng(seed))[0] != numbered())[1, 0] for seed in range(500)]
+        [(paste(batch, others, 0.75, np.random.default_rng(seed))[0] != batch)[1, 0] for seed in range(500)]
     )
     assert boxes.any(dim=0).all()
     assert boxes.double().mean(dim=0).max() < 0.35  # a box of a quarter of the area, nowhere always
@@ -88,6 +89,36 @@ def test_the_key_decides_and_nothing_else(rule: Mixing) -> None:
     assert torch.equal(first, again)
     assert all(torch.equal(*pair) for pair in zip(once, twice, strict=True))
     assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+def test_some_rows_are_mixed_from_what_they_need_as_in_the_whole_batch(rule: Mixing, size: int) -> None:
+    """Over the steps of an epoch, whatever is drawn; the rows of a process need not be in order."""
+    batch, loaded = images(), 0
+    for step in range(30):
+        key = Key.of_seed(0).at("step", step)
+        if rule.place(key) == "features":
+            assert all(rule.needed(rows, B, key) is rows for rows in np.array_split(np.arange(B), size))
+            continue
+        whole, labels = rule.mix(batch, TARGETS, key)
+        for rows in np.array_split(np.random.default_rng(step).permutation(B), size):
+            needed = rule.needed(rows, B, key)
+            own, own_labels = rule.mix(batch[needed], TARGETS, key, rows=rows)
+            assert torch.equal(own, whole[rows])
+            assert all(torch.equal(*pair) for pair in zip(own_labels, labels, strict=True))
+            assert set(rows) <= set(needed) <= set(range(B))
+            assert len(needed) <= 2 * len(rows)
+            loaded += len(needed)
+    assert loaded
+
+
+def test_batches_that_stay_as_they_are_need_no_partners() -> None:
+    rows = np.arange(2, 4)
+    needed = [len(cutmix(probability=0.5).needed(rows, B, Key(step))) for step in range(100)]
+    assert 30 < needed.count(2) < 75
+    assert max(needed) == 4
+    assert cumulative(2).needed(rows, B, Key(0)) is rows
 
 
 @pytest.mark.parametrize("rule", [mixup(), cutmix(), manifold_mixup()], ids=repr)

@@ -112,6 +112,9 @@ class Given(Draws):
     def rows(self, rows: slice) -> Draws:
         return Given(self.numbers[rows])
 
+    def then(self, other: Given) -> Given:
+        return Given(torch.cat([self.numbers, other.numbers]))
+
 
 def read(path: Path) -> Iterator[Case]:
     """The cases of a golden file; the curves of the schedules count as cases."""

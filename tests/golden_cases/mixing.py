@@ -10,7 +10,7 @@ from torch import Tensor
 from golden_cases.case import Case
 from golden_cases.clouds import noise
 from longtail import losses
-from longtail.data.mixing import average
+from longtail.data.blending import average
 from longtail.draws import Draws
 from longtail.moment import Mixed
 
@@ -19,7 +19,8 @@ def mixup(case: Case) -> None:
     if "random" in case.raw:
         return clouded(case)
     partners = torch.tensor(case.params["permutation"])
-    images, share = average(case.input("images"), partners, case.params["lambda"])
+    first = case.input("images")
+    images, share = average(first, first[partners], case.params["lambda"])
     case.agree(images, case.expected["mixed_images"])
     mixed = Mixed(case.labels, case.labels[partners], torch.tensor(share, dtype=case.dtype))
     assert mixed.first.tolist() == case.expected["targets_a"]
@@ -55,3 +56,6 @@ class ByPurpose(Draws):
 
     def rows(self, rows: slice) -> Draws:
         return ByPurpose({purpose: draws.rows(rows) for purpose, draws in self.draws.items()})
+
+    def then(self, other: ByPurpose) -> ByPurpose:
+        raise AssertionError

@@ -7,10 +7,13 @@ import torch
 from torch import Tensor
 
 import longtail
+from longtail.data.parts import ImageSet
 from longtail.errors import LongtailError
 from longtail.models.resnet32 import ResNet32
-from longtail.studies import train as job
+from longtail.studies import carrying_out as job
 from longtail.studies.compare import Study
+from longtail.studies.sitting import Sitting
+from longtail.training.wishes import Wishes
 
 
 @pytest.fixture(scope="module")
@@ -71,21 +74,20 @@ def state_of(path: Path) -> dict[str, Tensor]:
     return {**longtail.load(path).model.state_dict()}
 
 
-def test_finished_runs_are_kept_when_a_later_one_is_interrupted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_finished_runs_are_kept_when_a_later_one_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train_into = job.train_into
 
-    def interrupted(path: Path, images: object, recipe: str, *rest: object) -> object:
+    def failing(sitting: Sitting, images: ImageSet, recipe: str, seed: int, wishes: Wishes) -> object:
         if recipe == "gcl":
-            raise KeyboardInterrupt
-        return train_into(path, images, recipe, *rest)  # type: ignore[arg-type]
+            raise RuntimeError("the machine is on fire")
+        return train_into(sitting, images, recipe, seed, wishes)
 
-    monkeypatch.setattr("longtail.studies.compare.train_into", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr("longtail.studies.compare.train_into", failing)
+    with pytest.raises(RuntimeError) as error:
         longtail.compare(out=tmp_path / "study", epochs=1)
-    assert [path.name for path in (tmp_path / "study").iterdir()] == ["ce-seed0"]
-    with pytest.raises(KeyboardInterrupt):
+    assert error.value.__notes__ == [f"Go on with: longtail compare --resume {tmp_path / 'study'}"]
+    assert {path.name for path in (tmp_path / "study").iterdir()} == {"ce-seed0", "unfinished"}
+    with pytest.raises(RuntimeError):
         longtail.compare(out=tmp_path / "other", epochs=1, recipes=("gcl", "ce"))
     assert not (tmp_path / "other").exists()
 

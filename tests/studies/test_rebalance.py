@@ -191,12 +191,12 @@ def test_different_ways_are_compared(ways: tuple[str, ...], run: Run, tmp_path: 
 
 
 def test_what_fails_leaves_no_folder(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*arguments: object) -> None:
-        raise KeyboardInterrupt
+    def failing(*arguments: object) -> None:
+        raise RuntimeError("the machine is on fire")
 
     before = contents(run.path)
-    monkeypatch.setattr("longtail.training.trainer.Trainer.fit", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr("longtail.training.trainer.Trainer.fit", failing)
+    with pytest.raises(RuntimeError):
         longtail.rebalance(run.path, out=tmp_path / "deep/made", **QUICK)
     assert not (tmp_path / "deep").exists()
     assert contents(run.path) == before

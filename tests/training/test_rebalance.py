@@ -44,7 +44,7 @@ CONFIDENCE = {"head.confidence_weight", "head.confidence_bias"}
 
 
 def fitted(model: Classifier, what: Stage, folder: Path) -> Classifier:
-    return trainer(folder).fit(model, what, IMAGES.train, Turn(1, 1), Key.of_seed(0))
+    return trainer(folder).fit(model, what, IMAGES.train, Turn(1, 1, 1), Key.of_seed(0))
 
 
 def edited(model: Classifier, step: HeadEdit, folder: Path, images: ImageSet = IMAGES) -> Head:

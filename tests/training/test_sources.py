@@ -12,14 +12,16 @@ from scipy.stats import chisquare
 from torch import Tensor
 
 from longtail.data.augmenting.augmentation import CropFlip
+from longtail.data.blending import average
 from longtail.data.loading.loader import Loader
-from longtail.data.mixing import Mixing, RandomPairs, average, mixup
+from longtail.data.mixing import Mixing, RandomPairs, mixup
 from longtail.data.parts import Part
 from longtail.data.sources.digits import digits
 from longtail.draws import Key
 from longtail.moment import Mixed
 from longtail.samplers import LabelIndex, class_balanced, instance, reversed_
 from longtail.training.log import Turn
+from longtail.training.pieces import Pieces
 from longtail.training.sources import CachedFeatures, FrozenNetwork, Images, Order, Sample, Source, order_of
 from longtail.training.stage import Stage, Targets
 from tiny_training import DIGITS, FLOAT32, Counting, classifier, stage, state, trainer
@@ -35,7 +37,7 @@ def part() -> Part:
 
 def images_of(part: Part, what: Stage, backbone: torch.nn.Module) -> Images:
     loader = Loader(part, DIGITS, what.augmentation, batch_size=what.batch_size * len(what.samplings))
-    return Images(loader, DIGITS, FLOAT32, what, backbone, learns=False)
+    return Images(loader, DIGITS, FLOAT32, what, Pieces(what.batch_size, len(what.samplings)), backbone, learns=False)
 
 
 def order(part: Part, what: Stage) -> Order:
@@ -46,7 +48,7 @@ def met(source: Source, what: Stage, part: Part) -> list[tuple[Tensor, Targets, 
     """Features, targets and positions as the loop gets them, batch by batch."""
 
     def batch(step: int, sample: Sample) -> tuple[Tensor, Targets, Tensor]:
-        features = source.features(sample.inputs)
+        features = source.features(sample, Pieces(what.batch_size).all[0])
         return (*what.mixed("features", features, sample.targets, KEY.at("step", step), 1), sample.positions)
 
     return [batch(step, sample) for step, sample in enumerate(source.samples(order(part, what), KEY, 1))]
@@ -109,8 +111,7 @@ def test_images_that_a_stage_would_mix_are_mixed_as_features(part: Part, mixing:
     for step, sample in enumerate(
         CachedFeatures([values], part.labels, FLOAT32, what).samples(order(part, what), KEY, 1)
     ):
-        cut = slice(step * 64, step * 64 + 64)
-        rows = order(part, what).indices[cut]
+        rows = order(part, what).indices[step]
         plain = torch.from_numpy(values[rows]).float(), torch.from_numpy(part.labels[rows])
         expected = plain if mixing is None else mixing.mix(*plain, KEY.at("step", step), 1)
         assert torch.equal(sample.inputs, expected[0])
@@ -121,11 +122,11 @@ def test_images_that_a_stage_would_mix_are_mixed_as_features(part: Part, mixing:
 def viewed(number: int, images: int, batch_size: int, key: Key = KEY) -> NDArray[np.int64]:
     """Row and view that each position got: view v of image i is the feature (i, v)."""
     views = [np.stack([np.arange(images), np.full(images, view)], axis=1).astype(np.float16) for view in range(number)]
-    indices = np.random.default_rng(0).integers(images, size=6_000)
+    indices = np.random.default_rng(0).integers(images, size=(6_000 // batch_size, batch_size))
     source = CachedFeatures(views, np.zeros(images, np.int64), FLOAT32, stage(batch_size=batch_size))
-    samples = source.samples(Order(indices, np.arange(len(indices))), key, 0)
+    samples = source.samples(Order(indices, np.arange(indices.size).reshape(indices.shape)), key, 0)
     found = torch.cat([sample.inputs for sample in samples]).numpy().astype(np.int64)
-    np.testing.assert_array_equal(found[:, 0], indices)
+    np.testing.assert_array_equal(found[:, 0], indices.ravel())
     return np.asarray(found[:, 1])
 
 
@@ -133,7 +134,7 @@ def viewed(number: int, images: int, batch_size: int, key: Key = KEY) -> NDArray
 def test_every_position_draws_a_view_of_its_image(number: int) -> None:
     drawn = viewed(number, 100, 50)
     assert chisquare(np.bincount(drawn, minlength=number)).pvalue > 1e-3
-    np.testing.assert_array_equal(drawn, viewed(number, 100, 7))  # however the epoch is cut
+    np.testing.assert_array_equal(drawn, viewed(number, 100, 8))  # however the epoch is cut
     other = viewed(number, 100, 50, KEY.at("another epoch"))
     assert abs((drawn == other).mean() - 1 / number) < 0.03
 
@@ -143,7 +144,7 @@ def test_one_view_trains_the_head_that_the_frozen_network_trains(part: Part, tmp
     what = stage(epochs=5, samplings=(class_balanced(),))
     heads = []
     for views in (0, 1):
-        model = trainer(tmp_path / str(views), views).fit(classifier(), what, part, Turn(1, 1), Key.of_seed(0))
+        model = trainer(tmp_path / str(views), views).fit(classifier(), what, part, Turn(1, 1, 1), Key.of_seed(0))
         heads.append(state(model.head))
     fresh = state(classifier().head)
     for name, tensor in heads[0].items():
@@ -154,14 +155,16 @@ def test_one_view_trains_the_head_that_the_frozen_network_trains(part: Part, tmp
 def test_a_batch_of_two_samplings_is_one_batch_of_each(part: Part) -> None:
     what = stage(batch_size=32, samplings=(instance(), reversed_()))
     found = order(part, what)
-    assert sorted(found.positions) == list(range(2 * 384))
+    assert sorted(found.positions.ravel()) == list(range(2 * 384))
     first, second = found.indices.reshape(12, 2, 32).transpose(1, 0, 2).reshape(2, -1)
     alone = order(part, stage(batch_size=32, samplings=(instance(),)))
-    np.testing.assert_array_equal(first, alone.indices)
+    np.testing.assert_array_equal(first, alone.indices.ravel())
     assert len(set(first)) == len(first)
     expected = 384 * (1 / np.bincount(part.labels)) / (1 / np.bincount(part.labels)).sum()
     rare = expected > 5
     seen = np.bincount(part.labels[second], minlength=10)
     assert chisquare([*seen[rare], seen[~rare].sum()], [*expected[rare], expected[~rare].sum()]).pvalue > 1e-3
     labels = [sample.targets for sample in images_of(part, what, classifier().backbone).samples(found, KEY, 1)]
-    np.testing.assert_array_equal(torch.cat([*map(torch.as_tensor, labels)]).numpy(), part.labels[found.indices])
+    np.testing.assert_array_equal(
+        torch.cat([*map(torch.as_tensor, labels)]).numpy(), part.labels[found.indices].ravel()
+    )

@@ -71,7 +71,7 @@ def stage(objective: Criterion | None = None, **changes: object) -> Stage:
 
 
 def fit(trainer: Trainer, model: Classifier, what: Stage, part: Part, seed: int = 0) -> Classifier:
-    return trainer.fit(model, what, part, Turn(1, 1), Key.of_seed(seed))
+    return trainer.fit(model, what, part, Turn(1, 1, 1), Key.of_seed(seed))
 
 
 def state(model: nn.Module) -> dict[str, Tensor]:
@@ -181,6 +181,6 @@ def test_validation_is_watched_and_changes_nothing(trainer: Trainer, part: Part,
     alone = state(fit(trainer, classifier(), stage(), part))
     (tmp_path / "watched").mkdir()
     watching = Trainer(FLOAT32, trainer.preprocessing, RunFolder(tmp_path / "watched"), 0, Watcher())
-    watched = watching.fit(classifier(), stage(), part, Turn(1, 1), Key.of_seed(0), validation=digits().test)
+    watched = watching.fit(classifier(), stage(), part, Turn(1, 1, 1), Key.of_seed(0), validation=digits().test)
     assert same(alone, state(watched))
     assert [0 <= record["validation_accuracy"] <= 1 for record in watching.folder.epochs] == [True, True]

@@ -8,22 +8,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from longtail.counts import ClassCounts
+from longtail.data.blending import Blend, average, paste
 from longtail.draws import Key
 from longtail.errors import LongtailError
 from longtail.moment import Mixed
 
 Place = Literal["images", "features"]
 """What is mixed: the images, or the features that enter the head."""
-
-Blend = Callable[[Tensor, Tensor, float, np.random.Generator], tuple[Tensor, float]]
-"""Samples (B, ...), partners (B,), share, generator -> mixed samples (B, ...), the share that came about."""
 
 LabelShare = Callable[[Tensor, Tensor, Tensor], Tensor]
 """First labels (B,), second labels (B,), share of the first samples -> share of the first labels (B,)."""
@@ -36,8 +35,18 @@ class Mixing(ABC):
     def place(self, key: Key) -> Place:
         """What to give to `mix` for the batch of this key."""
 
+    def needed(self, rows: NDArray[np.int64], batch: int, key: Key) -> NDArray[np.int64]:
+        """Which images of a batch of B the mixtures of some rows are made of; in ascending order if there are others.
+
+        So a process that has some rows of a batch need not load all of it. Where features are mixed it needs no others:
+        they come together behind the backbone.
+        """
+        return rows
+
     @abstractmethod
-    def mix(self, samples: Tensor, targets: Tensor, key: Key, epoch: int = 0) -> tuple[Tensor, Mixed]:
+    def mix(
+        self, samples: Tensor, targets: Tensor, key: Key, epoch: int = 0, rows: NDArray[np.int64] | None = None
+    ) -> tuple[Tensor, Mixed]:
         """Mixed samples and their two labels.
 
         Args:
@@ -45,6 +54,10 @@ class Mixing(ABC):
             targets: class indices, (B,).
             key: of the batch; the same key gives the same share and partners.
             epoch: counted from 0, for mixing that changes over time.
+            rows: which mixtures are wanted, where not all of them are; `samples` are then the images that they need.
+
+        Returns:
+            The mixtures, of `rows` or of the whole batch to the same bits, and the labels of the whole batch.
         """
 
 
@@ -82,18 +95,50 @@ class RandomPairs(Mixing):
         """One of the places, drawn by the key."""
         return self.places[int(key.at("place").generator().integers(len(self.places)))]
 
-    def mix(self, samples: Tensor, targets: Tensor, key: Key, epoch: int = 0) -> tuple[Tensor, Mixed]:
+    def needed(self, rows: NDArray[np.int64], batch: int, key: Key) -> NDArray[np.int64]:
+        """The rows and their partners, where images are mixed."""
+        return self._drawn(key, batch).needed(rows) if self.place(key) == "images" else rows
+
+    def mix(
+        self, samples: Tensor, targets: Tensor, key: Key, epoch: int = 0, rows: NDArray[np.int64] | None = None
+    ) -> tuple[Tensor, Mixed]:
         """Samples mixed with their partners, in every epoch alike."""
-        generator = key.at("mixing").generator()
-        share = generator.beta(self.alpha, self.alpha) if generator.random() < self.probability else 1.0
-        partners = torch.from_numpy(generator.permutation(len(samples))).to(samples.device)
-        mixed, share = self.blend(samples, partners, share, generator)
-        second = targets[partners]
+        drawn = self._drawn(key, len(targets))
+        first, second = drawn.pairs(samples, rows)
+        mixed, share = self.blend(first, second, drawn.share, drawn.generator)
+        partners = targets[torch.from_numpy(drawn.partners).to(targets.device)]
         dtype = torch.promote_types(samples.dtype, torch.float32)
         of_first = torch.tensor(share, dtype=dtype, device=samples.device)
         if self.label_share is not None:
-            of_first = self.label_share(targets, second, of_first)
-        return mixed, Mixed(targets, second, of_first)
+            of_first = self.label_share(targets, partners, of_first)
+        return mixed, Mixed(targets, partners, of_first)
+
+    def _drawn(self, key: Key, batch: int) -> _Drawn:
+        generator = key.at("mixing").generator()
+        share = generator.beta(self.alpha, self.alpha) if generator.random() < self.probability else 1.0
+        return _Drawn(share, generator.permutation(batch), generator)
+
+
+class _Drawn(NamedTuple):
+    """What was drawn for a batch."""
+
+    share: float  # of the first samples; 1 where the batch stays as it is
+    partners: NDArray[np.int64]  # (B,)
+    generator: np.random.Generator  # for what the blend draws
+
+    def needed(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows and those mixed into them, ascending."""
+        return np.union1d(rows, self._mixed_into(rows))
+
+    def pairs(self, samples: Tensor, rows: NDArray[np.int64] | None) -> tuple[Tensor, Tensor]:
+        """First and second samples: of all rows, or of some for which the needed samples are there."""
+        rows = np.arange(len(self.partners)) if rows is None else rows
+        there = self.needed(rows)
+        first = samples if np.array_equal(there, rows) else samples[np.searchsorted(there, rows)]
+        return first, samples[np.searchsorted(there, self._mixed_into(rows))]
+
+    def _mixed_into(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return rows if self.share == 1 else self.partners[rows]
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,7 +154,9 @@ class Cumulative(Mixing):
         """The features, always."""
         return "features"
 
-    def mix(self, samples: Tensor, targets: Tensor, key: Key, epoch: int = 0) -> tuple[Tensor, Mixed]:
+    def mix(
+        self, samples: Tensor, targets: Tensor, key: Key, epoch: int = 0, rows: NDArray[np.int64] | None = None
+    ) -> tuple[Tensor, Mixed]:
         """Features (B, 2D) of two branches and the targets (2B,) of both samplings, weighed for the epoch.
 
         Raises:
@@ -117,8 +164,8 @@ class Cumulative(Mixing):
         """
         if not 0 <= epoch < self.epochs:
             raise LongtailError(f"Cumulative learning of {self.epochs} epochs has no epoch {epoch}, counted from 0.")
-        rows = len(samples)
-        if samples.dim() != 2 or samples.shape[1] % 2 or len(targets) != 2 * rows:
+        half = len(samples)
+        if samples.dim() != 2 or samples.shape[1] % 2 or len(targets) != 2 * half:
             raise LongtailError(
                 "Cumulative learning takes features (B, 2D) of two branches and 2B targets, not "
                 f"{tuple(samples.shape)} and {len(targets)}; use it with a bilateral network and two samplings."
@@ -127,7 +174,7 @@ class Cumulative(Mixing):
         share = torch.tensor(1 - (epoch / self._divisor) ** 2, dtype=dtype, device=samples.device)
         first, second = samples.chunk(2, dim=1)
         mixed = torch.cat([2 * share * first, 2 * (1 - share) * second], dim=1)
-        return mixed, Mixed(targets[:rows], targets[rows:], share)
+        return mixed, Mixed(targets[:half], targets[half:], share)
 
     @property
     def _divisor(self) -> int:
@@ -214,29 +261,3 @@ def cumulative(epochs: int) -> Cumulative:
     if epochs < 1:
         raise LongtailError(f"Cumulative learning takes at least 1 epoch, not {epochs}.")
     return Cumulative(epochs)
-
-
-def average(
-    samples: Tensor, partners: Tensor, share: float, generator: np.random.Generator | None = None
-) -> tuple[Tensor, float]:
-    """Mixup's blend of samples (B, ...): share x sample + (1 - share) x partner. It draws nothing."""
-    return share * samples + (1 - share) * samples[partners], share
-
-
-def paste(samples: Tensor, partners: Tensor, share: float, generator: np.random.Generator) -> tuple[Tensor, float]:
-    """CutMix's blend of images (B, ..., H, W): the partner's box, at the same place in the whole batch."""
-    if samples.dim() < 3:
-        raise LongtailError("CutMix pastes boxes of images; features have none, so give --views 0, or mixup instead.")
-    height, width = samples.shape[-2:]
-    rows, columns = _side(height, share, generator), _side(width, share, generator)
-    mixed = samples.clone()
-    mixed[..., rows, columns] = samples[..., rows, columns][partners]
-    area = (rows.stop - rows.start) * (columns.stop - columns.start)
-    return mixed, 1 - area / (height * width)
-
-
-def _side(length: int, share: float, generator: np.random.Generator) -> slice:
-    """One side of the box: sqrt(1 - share) of the length, cut off at the border."""
-    half = int(length * (1 - share) ** 0.5) // 2
-    centre = int(generator.integers(length))
-    return slice(max(centre - half, 0), min(centre + half, length))

@@ -26,8 +26,8 @@ from longtail.deploy.predict import BATCH_SIZE
 from longtail.deploy.run import Run, load
 from longtail.device import choose_device
 from longtail.errors import LongtailError, unknown
+from longtail.files import write_whole
 from longtail.models.classifier import Classifier
-from longtail.runs import write_whole
 from longtail.text import counted
 from longtail.watching import Watcher
 

@@ -18,7 +18,7 @@ from longtail.device import choose_device
 from longtail.errors import LongtailError
 from longtail.models.classifier import Architecture, Classifier
 from longtail.priors import TRAIN
-from longtail.runs import RunFolder, write_whole
+from longtail.runs import RunFolder
 
 
 class Run:
@@ -131,7 +131,7 @@ def save_model(
     from safetensors.torch import save
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in classifier.state_dict().items()}
-    write_whole(folder.weights, save(tensors))
+    folder.write_weights(save(tensors))
     known = None if prior is None else list(prior)
     folder.write_model({**architecture.description(), "preprocessing": preprocessing.description(), "prior": known})
 

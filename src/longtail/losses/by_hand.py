@@ -29,6 +29,11 @@ def by_hand(scores: Tensor, quick: Quick, plain: Plain) -> Tensor:
     return value
 
 
+def few(scores: int) -> bool:
+    """Whether so many scores cost less than the steps that are taken on them."""
+    return scores < SMALLEST
+
+
 def exp_of_negative_(numbers: Tensor) -> Tensor:
     """e^numbers of numbers up to 0, in place.
 
@@ -46,12 +51,12 @@ def blocks(scores: Tensor) -> Iterator[slice]:
 
 def _worthwhile(scores: Tensor) -> bool:
     return (
-        scores.device.type == "cpu"
+        not few(scores.numel())
+        and scores.device.type == "cpu"
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
         and torch.is_grad_enabled()
         and scores.requires_grad
-        and scores.numel() >= SMALLEST
     )
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal, cast
 
+import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from longtail.losses.by_hand import by_hand
+from longtail.losses.by_hand import by_hand, few
 from longtail.losses.criterion import Criterion, Total
 from longtail.losses.likelihood import Focus, Likelihood, Softmax
 from longtail.losses.part import Part
@@ -63,26 +64,35 @@ class Objective(Criterion):
         self.class_weights, self.focus, self.mean = class_weights, focus, mean
 
     def _total(self, scores: Tensor, moment: Moment) -> Total:
-        if not isinstance(moment.targets, Mixed):
-            return self._hard_total(scores, moment)
-        first, second, share = moment.targets
-        return Total.side_by_side(
-            self._hard_total(scores, moment.with_targets(first, "first targets"), share),
-            self._hard_total(scores, moment.with_targets(second, "second targets"), 1 - share),
-        )
+        if isinstance(moment.targets, Mixed):
+            return self._mixed_total(scores, moment, moment.targets)
+        losses, weights = self._weighed(scores, moment)
+        return Total(losses.sum(), weights.sum())
 
-    def _hard_total(self, scores: Tensor, moment: Moment, share: Tensor | None = None) -> Total:
+    def _mixed_total(self, scores: Tensor, moment: Moment, targets: Mixed) -> Total:
+        first = moment.with_targets(targets.first, "first targets")
+        second = moment.with_targets(targets.second, "second targets")
+        shares = torch.stack([targets.share, 1 - targets.share])  # (2,) or (2, B)
+        if few(2 * scores.numel()):  # both in one pass: it holds the scores twice, and takes half the steps
+            losses, weights = self._weighed(torch.cat([scores, scores]), first.then(second))
+            return Total((shares.view(2, -1) * losses.view(2, -1)).sum(1), weights.view(2, -1).sum(1))
+        terms = []
+        for share, hard in zip(shares, (first, second), strict=True):
+            losses, weights = self._weighed(scores, hard)
+            terms.append(Total((share * losses).sum(), weights.sum()))
+        return Total.side_by_side(*terms)
+
+    def _weighed(self, scores: Tensor, moment: Moment) -> tuple[Tensor, Tensor]:
+        """The loss of each sample of hard targets, (B,), and what it counts in the mean, (B,)."""
         losses = self._losses(scores, moment)
-        weight = losses.new_full((), len(losses))
+        counts = torch.ones_like(losses)
         if self.class_weights is not None:
             weights = self.class_weights(losses, moment)
             losses = weights * losses
-            weight = weights.sum() if self.mean == "weighted" else weight
+            counts = weights if self.mean == "weighted" else counts
         if self.focus is not None:
             losses = self.focus(losses) * losses
-        if share is not None:
-            losses = share * losses
-        return Total(losses.sum(), weight)
+        return losses, counts
 
     def _losses(self, scores: Tensor, moment: Moment) -> Tensor:
         """The loss of each sample, (B,), before it is weighed."""

@@ -120,5 +120,5 @@ def unit(vectors: Tensor) -> Tensor:
     float16.
     """
     vectors = at_least_float32(vectors)
-    norms = vectors.norm(dim=-1, keepdim=True)
-    return torch.where(norms > NORM_FLOOR, vectors / norms.clamp_min(NORM_FLOOR), 0)
+    norms: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return vectors / norms.masked_fill(norms <= NORM_FLOOR, torch.inf)

@@ -69,6 +69,8 @@ class NearestMean(AnchoredHead):
         Raises:
             LongtailError: a class has no image, a label is no class, or there are not as many labels as features.
         """
+        if features.device.type == "mps":  # which has no float64
+            features, labels = features.cpu(), labels.cpu()
         images = _images(features, labels, classes)
         head = cls(features.shape[1], classes, transform, distance)
         head.to(features.device, torch.promote_types(features.dtype, torch.float32))

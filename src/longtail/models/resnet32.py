@@ -18,7 +18,7 @@ class ResNet32(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(_conv3x3(3, 16), nn.BatchNorm2d(16), nn.ReLU())
+        self.stem = nn.Sequential(_conv3x3(3, 16), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
         self.groups = nn.Sequential(group(16, 16, stride=1), group(16, 32, stride=2), group(32, 64, stride=2))
         self.pool = MeanOfImage()
         initialise(self)
@@ -61,8 +61,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Feature maps (B, inside, H, W) to (B, outside, H / stride, W / stride)."""
-        residual = torch.relu(self.norm1(self.conv1(maps)))
-        return torch.relu(self.norm2(self.conv2(residual)) + self._shortcut(maps))
+        residual = torch.relu_(self.norm1(self.conv1(maps)))
+        return torch.relu_(self.norm2(self.conv2(residual)).add_(self._shortcut(maps)))
 
     def _shortcut(self, maps: Tensor) -> Tensor:
         if self.padding == 0:

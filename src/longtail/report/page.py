@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from longtail.counts import SHOT_GROUPS
+from longtail.files import write_whole
 from longtail.metrics import METRICS, Metric
 from longtail.report import plots, readings, study_plots
 from longtail.report.drawing import PALETTE, PALETTE_IN_THE_DARK
@@ -28,7 +29,7 @@ from longtail.report.tables import (
     run_table,
 )
 from longtail.report.words import group_range, listed, named, number
-from longtail.runs import RunFolder, StudyFolder, write_whole
+from longtail.runs import RunFolder, StudyFolder
 from longtail.text import counted, duration
 
 CARDS = tuple(METRICS[name] for name in ("accuracy", *SHOT_GROUPS))

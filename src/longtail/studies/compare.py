@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, Unpack
 
 from longtail.data.images.reading import UnreadableImages
 from longtail.data.parts import ImageSet
-from longtail.deploy.run import Run
+from longtail.deploy.run import Run, load
 from longtail.errors import LongtailError
+from longtail.interrupts import listening
+from longtail.launch import check_alone
 from longtail.metrics import summary
-from longtail.runs import StudyFolder, free_name, new_folder, new_study
-from longtail.studies.train import prepare, train_into, without_bad
-from longtail.training.recipes import find_recipe, recipe_name
+from longtail.report.page import write_study_page
+from longtail.runs import StudyFolder, data_name, free_name, recipe_name
+from longtail.studies.carrying_out import Trained, prepare, train_into, without_bad
+from longtail.studies.sitting import Sitting
+from longtail.training.recipes import find_recipe
 from longtail.training.wishes import Wishes
+from longtail.unfinished import Request, Unfinished, begin, begin_or_go_on
 from longtail.watching import Task, Watcher
 
 
@@ -59,24 +65,35 @@ def compare(
     Raises:
         LongtailError: something cannot be done as asked. Finished runs are kept.
     """
-    from longtail.report.page import write_study_page
-
-    watcher = _Once(watcher or Watcher())
+    check_alone("longtail compare")
     _check(recipes, seeds)
-    images = prepare(data, watcher, wishes)
-    with new_study(Path(out) if out else free_name(Path("runs"), f"{images.name}-compare")) as folder:
-        if wishes.get("freeze") and wishes.get("features") is None:
-            wishes = {**wishes, "features": folder.features}
-        while True:
-            try:
-                rows, unreadable = _train_all(folder, images, recipes, range(seeds), watcher, wishes)
-                break
-            except UnreadableImages as found:  # runs on other images than the rest cannot be compared
-                images = without_bad(images, found, watcher, wishes)
-                rmtree(folder.path, ignore_errors=True)
-        names = [recipe_name(recipe) for recipe in recipes]
-        folder.write_comparison({"recipes": names, "seeds": list(range(seeds)), "rows": rows})
-        write_study_page(folder.path)
+    request = Request.here("compare", data=data, recipes=list(recipes), seeds=seeds, **wishes)
+    path = Path(out) if out else free_name(Path("runs"), f"{data_name(data)}-compare")
+    with listening(), begin(path, request) as work:
+        return compare_in(work, watcher, request)
+
+
+def compare_in(work: Unfinished, watcher: Watcher | None, request: Request) -> Study:
+    """Compare what was asked for; runs that are finished stay as they are, and one that was stopped goes on."""
+    wishes: Any = dict(request.arguments)
+    data, recipes, seeds = (wishes.pop(name) for name in ("data", "recipes", "seeds"))
+    watcher, folder = _Once(watcher or Watcher()), StudyFolder(work.run)
+    if wishes.get("freeze") and wishes.get("features") is None:
+        wishes["features"] = str(folder.features)
+    images = prepare(data, watcher, wishes).without(request.left_out)
+    several = _Several(folder, data, watcher, wishes)
+    while True:
+        try:
+            rows, unreadable = several.train(images, recipes, range(seeds))
+            break
+        except UnreadableImages as found:  # runs on other images than the rest cannot be compared
+            images = without_bad(images, found, watcher, wishes)
+            work.leave_out(found.reasons)
+            for seed, recipe in product(range(seeds), recipes):
+                rmtree(folder.run(recipe_name(recipe), seed).path, ignore_errors=True)
+    names = [recipe_name(recipe) for recipe in recipes]
+    folder.write_comparison({"recipes": names, "seeds": list(range(seeds)), "rows": rows})
+    write_study_page(folder.path)
     if unreadable:
         without_bad(images, unreadable, watcher, wishes)
     return Study(folder)
@@ -97,26 +114,36 @@ class _Once(Watcher):
         return self._inner.task(name, total, unit)
 
 
-def _train_all(
-    folder: StudyFolder,
-    images: ImageSet,
-    recipes: Sequence[str],
-    seeds: Sequence[int],
-    watcher: Watcher,
-    wishes: Wishes,
-) -> tuple[list[dict[str, Any]], UnreadableImages | None]:
-    """One row a run. A run that fails leaves the finished ones behind, and no folder if there are none."""
-    rows: list[dict[str, Any]] = []
-    unreadable = None
-    for seed in seeds:
-        for recipe in recipes:
-            name = recipe_name(recipe)
-            watcher.say(f"Run {len(rows) + 1} of {len(seeds) * len(recipes)}: {name}, seed {seed}")
-            with new_folder(folder.run(name, seed).path) as path:
-                trained = train_into(path, images, recipe, seed, watcher, wishes)
+@dataclass(frozen=True)
+class _Several:
+    """What the runs of a comparison share."""
+
+    folder: StudyFolder
+    data: str | None
+    watcher: Watcher
+    wishes: Wishes
+
+    def train(
+        self, images: ImageSet, recipes: Sequence[str], seeds: Sequence[int]
+    ) -> tuple[list[dict[str, Any]], UnreadableImages | None]:
+        """One row a run. A run that fails leaves the finished ones behind, and no folder if there are none."""
+        rows: list[dict[str, Any]] = []
+        unreadable = None
+        for seed, recipe in product(seeds, recipes):
+            self.watcher.say(f"Run {len(rows) + 1} of {len(seeds) * len(recipes)}: {recipe_name(recipe)}, seed {seed}")
+            trained = self._run(images, recipe, seed)
             images, unreadable = trained.images, unreadable or trained.unreadable
             rows.append(row_of(trained.run))
-    return rows, unreadable
+        return rows, unreadable
+
+    def _run(self, images: ImageSet, recipe: str, seed: int) -> Trained:
+        """A run of the study, unless it is there already."""
+        path = self.folder.run(recipe_name(recipe), seed).path
+        request = Request.here("train", data=self.data, recipe=recipe, seed=seed, **self.wishes)
+        with begin_or_go_on(path, request) as work:
+            if work is None:
+                return Trained(load(path), images, None)
+            return train_into(Sitting.at(work, self.watcher, self.wishes), images, recipe, seed, self.wishes)
 
 
 def row_of(run: Run) -> dict[str, Any]:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from longtail.data.parts import ImageSet
-from longtail.deploy.run import Run
+from longtail.deploy.run import Run, load
 from longtail.errors import LongtailError
+from longtail.interrupts import listening
+from longtail.launch import check_alone
 from longtail.models.heads import Experts, Linear
-from longtail.runs import RunFolder, StudyFolder, free_name, new_folder, new_study
+from longtail.report.page import write_study_page
+from longtail.runs import StudyFolder, free_name
+from longtail.studies.carrying_out import as_begun, carry_out, test, trainer_for
 from longtail.studies.class_order import check_class_order
 from longtail.studies.compare import Study, row_of
 from longtail.studies.original import Original, asked_for, images_for
-from longtail.studies.train import carry_out, test, trainer_for
-from longtail.training.engine import choose_engine
+from longtail.studies.sitting import Sitting
+from longtail.training.as_wished import setting_as_wished, stage_as_wished
 from longtail.training.keeping import Keeping
-from longtail.training.plan import Plan, as_wished, to_open_again, workers_for
+from longtail.training.plan import Plan, engine_for
 from longtail.training.settings import Setting, setting_for
 from longtail.training.stage import Recipe, Stage, Step
 from longtail.training.ways import Way, ways
-from longtail.training.wishes import Wishes, borders_of, folder_of
+from longtail.training.wishes import Wishes
+from longtail.unfinished import PART, Request, Unfinished, begin, begin_or_go_on
 from longtail.watching import Watcher
 
 BEFORE = "before"
@@ -61,12 +67,33 @@ def rebalance(
     Raises:
         LongtailError: something cannot be done as asked; no folder is left behind.
     """
-    (way,) = ways([how], [sampler], loss)
-    job = _Job.prepare(model, data, classes, preprocessing, watcher or Watcher(), wishes)
+    check_alone("longtail rebalance")
+    tuple(ways([how], [sampler], loss))  # a word that is wrong shows before a folder is made
+    request = Request.here(
+        "rebalance",
+        model=model,
+        data=data,
+        how=how,
+        sampler=sampler,
+        loss=loss,
+        seed=seed,
+        classes=classes,
+        preprocessing=preprocessing,
+        **wishes,
+    )
+    path = Path(out) if out else free_name(Path("runs"), f"{Path(model).resolve().name}-{how}")
+    with listening(), begin(path, request) as work:
+        return rebalance_in(work, watcher, request)
+
+
+def rebalance_in(work: Unfinished, watcher: Watcher | None, request: Request) -> Run:
+    """Re-balance what was asked for, from the beginning or from the last checkpoint."""
+    job, rest = _Job.asked(request, watcher or Watcher())
+    (way,) = ways([rest["how"]], [rest["sampler"]], rest["loss"])
     job.check([way])
-    with new_folder(Path(out) if out else free_name(Path("runs"), f"{job.original.name}-{way.name}")) as path:
-        job.test_before(RunFolder(path))
-        return job.carry_out(way, seed, RunFolder(path))
+    sitting = Sitting.at(work, job.watcher, job.wishes)
+    job.test_before(sitting)
+    return job.carry_out(way, rest["seed"], sitting)
 
 
 def compare_rebalanced(
@@ -101,27 +128,53 @@ def compare_rebalanced(
     Raises:
         LongtailError: something cannot be done as asked. Finished runs are kept.
     """
-    from longtail.report.page import write_study_page
+    check_alone("longtail compare-rebalanced")
+    _check(list(ways(how, sampler, loss)), seeds)
+    request = Request.here(
+        "compare_rebalanced",
+        model=model,
+        data=data,
+        how=list(how),
+        sampler=list(sampler),
+        loss=loss,
+        seeds=seeds,
+        classes=classes,
+        preprocessing=preprocessing,
+        **wishes,
+    )
+    path = Path(out) if out else free_name(Path("runs"), f"{Path(model).resolve().name}-rebalanced")
+    with listening(), begin(path, request) as work:
+        return compare_rebalanced_in(work, watcher, request)
 
-    every = list(ways(how, sampler, loss))
+
+def compare_rebalanced_in(work: Unfinished, watcher: Watcher | None, request: Request) -> Study:
+    """Compare what was asked for; what is finished stays as it is, and a run that was stopped goes on."""
+    folder = StudyFolder(work.run)
+    job, rest = _Job.asked(request, watcher or Watcher())
+    every = list(ways(rest["how"], rest["sampler"], rest["loss"]))
+    job.check(every)
+    job = job.keeping_in(folder.features)
+    runs = [job.run_of(folder, BEFORE, 0, job.as_it_came)]
+    for way in every:
+        seeds = range(rest["seeds"] if way.learns else 1)
+        runs += [job.run_of(folder, way.name, seed, partial(job.carry_out, way, seed)) for seed in seeds]
+    folder.write_comparison(
+        {
+            "recipes": [BEFORE, *(way.name for way in every)],
+            "seeds": list(range(rest["seeds"])),
+            "rows": [row_of(run) for run in runs],
+        }
+    )
+    write_study_page(folder.path)
+    return Study(folder)
+
+
+def _check(every: Sequence[Way], seeds: int) -> None:
     names = [way.name for way in every]
     if not every or len(set(names)) < len(names):
         raise LongtailError(f"Give different ways to compare, not {', '.join(names) or 'none'}.")
     if seeds < 1:
         raise LongtailError(f"--seeds must be at least 1, not {seeds}.")
-    job = _Job.prepare(model, data, classes, preprocessing, watcher or Watcher(), wishes)
-    job.check(every)
-    with new_study(Path(out) if out else free_name(Path("runs"), f"{job.original.name}-rebalanced")) as folder:
-        job = job.keeping_in(folder.features)
-        runs = [job.test_as_it_came(folder)]
-        for way in every:
-            for seed in range(seeds if way.learns else 1):
-                with new_folder(folder.run(way.name, seed).path) as path:
-                    runs.append(job.carry_out(way, seed, RunFolder(path)))
-        rows = [row_of(run) for run in runs]
-        folder.write_comparison({"recipes": [BEFORE, *names], "seeds": list(range(seeds)), "rows": rows})
-        write_study_page(folder.path)
-    return Study(folder)
 
 
 @dataclass(frozen=True)
@@ -136,22 +189,18 @@ class _Job:
     wishes: Wishes
 
     @classmethod
-    def prepare(
-        cls,
-        model: str | Path,
-        data: str | Path | None,
-        classes: str | Path | None,
-        preprocessing: str | Path | None,
-        watcher: Watcher,
-        wishes: Wishes,
-    ) -> _Job:
-        original = Original.open(model, classes, preprocessing, wishes)
+    def asked(cls, request: Request, watcher: Watcher) -> tuple[_Job, dict[str, Any]]:
+        """The job of a request, and what else it says: how, sampler, loss, and a seed or a number of them."""
+        wishes: Any = dict(request.arguments)
+        rest = {name: wishes.pop(name) for name in ("how", "sampler", "loss", "seed", "seeds") if name in wishes}
+        model, data = wishes.pop("model"), wishes.pop("data")
+        original = Original.open(model, wishes.pop("classes"), wishes.pop("preprocessing"), wishes)
         data, wishes = asked_for(original, data, wishes)
         images = images_for(original, data, watcher, wishes)
         setting = setting_for(images.name, images.kind, "none").for_second_stage(len(images.train))
         one_row_an_image = not isinstance(original.classifier.head, Experts)  # whose features are (M, D)
         keeping = replace(Keeping.wished(wishes), kept=wishes.get("views") != 0 and one_row_an_image)
-        return cls(original, images, as_wished(setting, wishes), keeping, watcher, wishes)
+        return cls(original, images, setting_as_wished(setting, wishes), keeping, watcher, wishes), rest
 
     def keeping_in(self, folder: Path) -> _Job:
         """The same, with features kept in a folder that its runs share."""
@@ -170,42 +219,49 @@ class _Job:
         if self.original.run is None:  # somebody else said which class each output is
             plan = self._as_it_came()
             with plan.engine.running():
-                trainer = replace(trainer_for(plan, RunFolder(Path()), self.watcher), cache=None)
+                nowhere = Sitting.at(Unfinished(Path()), self.watcher, self.wishes)
+                trainer = replace(trainer_for(plan, nowhere), cache=None)
                 check_class_order(trainer, self.original.copy(), self.images)
 
-    def carry_out(self, way: Way, seed: int, folder: RunFolder) -> Run:
+    def carry_out(self, way: Way, seed: int, sitting: Sitting) -> Run:
         """Re-balance a copy of the classifier one way."""
         recipe = Recipe(Linear, (self._step(way),), balanced=way.balances)
-        return self._run(self._plan(way.name, recipe, seed), folder)
+        return self._run(self._plan(way.name, recipe, seed), sitting)
 
-    def test_as_it_came(self, folder: StudyFolder) -> Run:
-        """The classifier itself as a run of the study."""
-        with new_folder(folder.run(BEFORE, 0).path) as path:
-            return self._run(self._as_it_came(), RunFolder(path))
+    def as_it_came(self, sitting: Sitting) -> Run:
+        """The classifier itself as a run."""
+        return self._run(self._as_it_came(), sitting)
 
-    def test_before(self, folder: RunFolder) -> None:
+    def run_of(self, folder: StudyFolder, name: str, seed: int, carry_out: Callable[[Sitting], Run]) -> Run:
+        """A run of a study, unless it is there already."""
+        path = folder.run(name, seed).path
+        with begin_or_go_on(path, Request.here(PART, name=name, seed=seed)) as work:
+            return load(path) if work is None else carry_out(Sitting.at(work, self.watcher, self.wishes))
+
+    def test_before(self, sitting: Sitting) -> None:
         """Write metrics of the classifier as it came beside those to come."""
         plan = self._as_it_came()
         with plan.engine.running():
-            trainer = trainer_for(plan, folder, self.watcher)
-            if tested := test(trainer, self.original.copy(), plan):
-                folder.write_before(tested.metrics)
+            if tested := test(trainer_for(plan, sitting), self.original.copy(), plan):
+                sitting.folder.write_before(tested.metrics)
 
     def _step(self, way: Way) -> Step:
-        return way.step(self.images.counts, self.setting, self.original.classifier.head, self.original.balanced)
+        step = way.step(self.images.counts, self.setting, self.original.classifier.head, self.original.balanced)
+        return stage_as_wished(step, self.wishes) if isinstance(step, Stage) else step
 
     def _as_it_came(self) -> Plan:
         return self._plan(BEFORE, Recipe(Linear, (), balanced=self.original.balanced), 0)
 
-    def _run(self, plan: Plan, folder: RunFolder) -> Run:
+    def _run(self, plan: Plan, sitting: Sitting) -> Run:
+        kept = sitting.newest()
+        if kept is not None:
+            plan = as_begun(plan, sitting.folder.config)
         for line in plan.lines():
             self.watcher.say(line)
         with plan.engine.running():
-            return carry_out(plan, self.original.copy(), self.original.architecture, folder, self.watcher).run
+            return carry_out(plan, self.original.copy(), self.original.architecture, sitting, kept).run
 
     def _plan(self, name: str, recipe: Recipe, seed: int) -> Plan:
-        height, width = self.original.preprocessing.size
-        engine = choose_engine(self.wishes.get("device", "auto"))
         return Plan(
             images=self.images,
             recipe_name=name,
@@ -215,13 +271,9 @@ class _Job:
             weights=self.original.name,
             image_size=self.original.architecture.image_size,
             preprocessing=self.original.preprocessing,
-            engine=engine.for_batches_of(self.setting.batch_size * height * width),
-            borders=borders_of(self.wishes) or self.images.counts.shot_borders(),
-            workers=workers_for(self.images, self.wishes.get("workers")),
-            seed=seed,
+            engine=engine_for(self.setting, self.original.preprocessing, self.wishes),
             keeping=self.keeping,
-            loading=self.wishes.get("loading") or "auto",
-            decoded=folder_of(self.wishes.get("cache")),
-            asked=to_open_again(self.images, self.wishes),
+            seed=seed,
+            wishes=self.wishes,
             rebalanced=self.original.name,
         )

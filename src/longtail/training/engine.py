@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from longtail.device import choose_device
+from longtail.device import choose_device, copies_behind
+from longtail.errors import LongtailError
 from longtail.models.folding import folded
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PIXELS_FOR_THREADS = 16_384  # a batch: 16 images of 32 x 32
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -27,6 +29,30 @@ class Engine:
     reason: str
     threads: int | None = None  # of the processor; None leaves what torch has
 
+    @classmethod
+    def of(cls, description: Mapping[str, Any]) -> Engine:
+        """The engine of a `description`, whatever would be chosen today.
+
+        Raises:
+            LongtailError: there is no such device here.
+        """
+        try:
+            device = choose_device(description["device"])
+        except LongtailError:
+            raise LongtailError(
+                f"This training runs on the device {description['device']!r}, which is not here; go on where it is."
+            ) from None
+        return cls(device, PRECISIONS[description["precision"]], description["reason"], description["threads"])
+
+    def description(self) -> dict[str, Any]:
+        """The engine as JSON, with the number of threads that it has now."""
+        return {
+            "device": str(self.device),
+            "precision": self.precision_name,
+            "reason": self.reason,
+            "threads": self.threads or torch.get_num_threads(),
+        }
+
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which the network trains; outside it everything is float32."""
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
@@ -37,12 +63,13 @@ class Engine:
 
     def images(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) on the device, in the layout of the model."""
-        return images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+        behind = copies_behind(self.device)
+        return images.to(self.device, memory_format=torch.channels_last, non_blocking=behind)
 
     @property
     def pixels_at_once(self) -> int:
         """How many pixels a frozen network sees at once: on a processor what its caches hold, elsewhere plenty."""
-        return 2**18 if self.device.type == "cpu" else 2**24
+        return 2**17 if self.device.type == "cpu" else 2**24
 
     def frozen(self, network: nn.Module, precision: torch.dtype) -> Callable[[Tensor], Tensor]:
         """The network as a function, images to float32 outputs: a copy without batch norm, without gradient."""
@@ -79,7 +106,7 @@ class Engine:
     def for_batches_of(self, pixels: int) -> Engine:
         """The engine for batches of so many pixels: too small ones are not worth a second thread."""
         small = self.device.type == "cpu" and pixels < PIXELS_FOR_THREADS
-        return replace(self, threads=1) if small else self
+        return replace(self, threads=1, reason=f"{self.reason}; one thread, the batches are small") if small else self
 
     @property
     def precision_name(self) -> str:
@@ -88,8 +115,7 @@ class Engine:
 
     def describe(self) -> str:
         """One line for people: what was chosen, and why."""
-        threads = ", one thread (the batches are small)" if self.threads == 1 else ""
-        return f"device {self.device}, {self.precision_name}, channels last ({self.reason}){threads}"
+        return f"device {self.device}, {self.precision_name}, channels last ({self.reason})"
 
 
 def choose_engine(device: str = "auto") -> Engine:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,16 @@ from longtail.models.backbones import (
 )
 from longtail.models.branches import branch
 from longtail.models.classifier import Architecture, Classifier
+from longtail.runs import recipe_name
 from longtail.samplers import BY_NAME
 from longtail.text import counted
+from longtail.training.as_wished import setting_as_wished, stage_as_wished
+from longtail.training.decays import HalfCosine
 from longtail.training.engine import Engine, choose_engine
 from longtail.training.keeping import Keeping
 from longtail.training.published import published
-from longtail.training.recipes import find_recipe, recipe_name
-from longtail.training.settings import HalfCosine, Setting, setting_for
+from longtail.training.recipes import find_recipe
+from longtail.training.settings import Setting, setting_for
 from longtail.training.stage import Recipe, Stage
 from longtail.training.wishes import Wishes, borders_of, folder_of
 
@@ -55,17 +58,48 @@ class Plan:
     image_size: int | None
     preprocessing: Preprocessing
     engine: Engine
-    borders: ShotBorders
-    workers: int
-    seed: int
     keeping: Keeping
-    loading: Loading
-    decoded: Path | None
-    """Folder of images kept decoded; None keeps none."""
-    asked: Mapping[str, Any] | None = None
-    """What opens the same images again, as JSON; None where that would take a path of this machine."""
+    seed: int
+    wishes: Wishes
+    """What was asked for."""
     rebalanced: str | None = None
     """What was re-balanced, where the recipe is a second stage alone."""
+
+    @property
+    def borders(self) -> ShotBorders:
+        """Of the shot groups."""
+        return borders_of(self.wishes) or self.images.counts.shot_borders()
+
+    @property
+    def workers(self) -> int:
+        """Processes that decode; images that lie in memory need none."""
+        wished = self.wishes.get("workers")
+        if wished is not None:
+            return wished
+        return worth_starting() if self.images.kind == "photographs" else 0
+
+    @property
+    def loading(self) -> Loading:
+        """Whether images are held in memory."""
+        return self.wishes.get("loading") or "auto"
+
+    @property
+    def decoded(self) -> Path | None:
+        """Folder of images kept decoded; None keeps none."""
+        return folder_of(self.wishes.get("cache"))
+
+    @property
+    def asked(self) -> dict[str, Any] | None:
+        """What opens the same images again: of a set that has a name that, and how it was cut down and divided.
+
+        As JSON; None where it would take a path of this machine.
+        """
+        if self.images.name not in NAMED:
+            return None
+        told = Reading.__annotations__.keys() - {"data_root", "image_root", "cache"}
+        reading = {name: value for name, value in self.wishes.items() if name in told}
+        plain = {name: value for name, value in reading.items() if isinstance(value, float | int | str)}
+        return {"data": self.images.name, "reading": plain}
 
     @property
     def prior(self) -> list[float]:
@@ -131,40 +165,39 @@ def make_plan(images: ImageSet, recipe: str, seed: int, wishes: Wishes) -> Plan:
     name, freeze = recipe_name(recipe), wishes.get("freeze", False)
     row = published(name, images, wishes.get("numbers", "paper"))
     setting = _on_frozen_features(setting, str(weights)) if freeze else row.applied_to(setting)
-    setting = as_wished(setting.for_images(len(images.train)), wishes)
+    fine_tuning = weights != "none" and not freeze
+    setting = setting_as_wished(setting.for_images(len(images.train)), wishes, fine_tuning=fine_tuning)
     way = find_recipe(recipe)(images.counts, setting, **row.method)
     if sampling := wishes.get("sampling"):
         way = way.sampled_by(BY_NAME[sampling](), name)
+    if freeze:
+        way = way.on_frozen_features(name)
     side = wishes.get("image_size")
     preprocessing = _preprocessing(images, backbone, side)
-    height, width = preprocessing.size
     return Plan(
         images=images,
         recipe_name=name,
-        recipe=way.on_frozen_features(name) if freeze else way,
+        recipe=way.with_stages(partial(stage_as_wished, wishes=wishes)),
         setting=setting,
         backbone=backbone,
         weights=str(weights),
         image_size=side,
         preprocessing=preprocessing,
-        engine=choose_engine(wishes.get("device", "auto")).for_batches_of(setting.batch_size * height * width),
-        borders=borders_of(wishes) or images.counts.shot_borders(),
-        workers=workers_for(images, wishes.get("workers")),
-        seed=seed,
+        engine=engine_for(setting, preprocessing, wishes),
         keeping=Keeping.wished(wishes),
-        loading=wishes.get("loading") or "auto",
-        decoded=folder_of(wishes.get("cache")),
-        asked=to_open_again(images, wishes),
+        seed=seed,
+        wishes=wishes,
     )
 
 
-def to_open_again(images: ImageSet, wishes: Wishes) -> dict[str, Any] | None:
-    """What opens the same images once more: of a set that has a name that, and how it was cut down and divided."""
-    if images.name not in NAMED:
-        return None
-    reading = {name: value for name, value in wishes.items() if name in Reading.__annotations__}
-    plain = {name: value for name, value in reading.items() if isinstance(value, float | int | str)}
-    return {"data": images.name, "reading": {name: plain[name] for name in plain if not name.endswith("root")}}
+def engine_for(setting: Setting, preprocessing: Preprocessing, wishes: Wishes) -> Engine:
+    """The engine for batches of this size.
+
+    Raises:
+        LongtailError: there is no device as asked for.
+    """
+    height, width = preprocessing.size
+    return choose_engine(wishes.get("device", "auto")).for_batches_of(setting.batch_size * height * width)
 
 
 def _on_frozen_features(setting: Setting, weights: str) -> Setting:
@@ -173,17 +206,6 @@ def _on_frozen_features(setting: Setting, weights: str) -> Setting:
             "--freeze keeps the backbone as it is, which makes sense for trained weights: give --weights."
         )
     return replace(setting, source="a head on frozen features", lr=0.1, decay=HalfCosine())
-
-
-def as_wished(setting: Setting, wishes: Wishes) -> Setting:
-    """The setting with epochs, batch size and learning rate as asked for."""
-    changes: dict[str, Any] = {}
-    for name in ("epochs", "batch_size", "lr"):
-        if wishes.get(name) is not None:
-            changes[name] = wishes[name]
-    if changes:
-        changes["source"] = f"{setting.source}; as asked: {', '.join(changes)}"
-    return replace(setting, **changes)
 
 
 def _preprocessing(images: ImageSet, backbone: str, side: int | None) -> Preprocessing:
@@ -195,10 +217,3 @@ def _preprocessing(images: ImageSet, backbone: str, side: int | None) -> Preproc
         native = Preprocessing.native(images)
         return native if side is None else native.at(side)
     return Preprocessing((side or RESNET32_SIDE,) * 2)
-
-
-def workers_for(images: ImageSet, wished: int | None) -> int:
-    """Processes that decode; images that lie in memory need none."""
-    if wished is not None:
-        return wished
-    return worth_starting() if images.kind == "photographs" else 0

@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from longtail.data.parts import ImageSet
 from longtail.samplers import BY_NAME
-from longtail.training.settings import HalfCosine, Setting, StepsAt
+from longtail.training.decays import HalfCosine, StepsAt
+from longtail.training.settings import Setting
 
 Numbers = Literal["paper", "code"]
 

@@ -41,7 +41,7 @@ from longtail.training.stage import HEAD_ALONE, HeadEdit, Stage
 TAUS = tuple(np.round(np.arange(0, 2.01, 0.1), 1).tolist())
 """What tau-normalisation and post-hoc adjustment choose from (Kang et al., ICLR 2020)."""
 WARM_RATE = 0.002
-"""Learning rate of a classifier that goes on (GCL's published code)."""
+"""Learning rate of a classifier that goes on (GCL's published code), unless it learnt at a smaller one."""
 
 
 def crt(setting: Setting, objective: Criterion, sampling: Sampling, *, warm: bool = False, **changes: Any) -> Stage:
@@ -56,7 +56,7 @@ def crt(setting: Setting, objective: Criterion, sampling: Sampling, *, warm: boo
     """
     stage = _second_stage(setting, "classifier re-training", objective, sampling, HEAD_ALONE, **changes)
     if warm:
-        return replace(stage, lr=WARM_RATE, begin=_with_its_head)
+        return replace(stage, lr=min(WARM_RATE, setting.lr), begin=_with_its_head)
     scale = objective.score_scale if objective.takes_cosines else None
     return replace(stage, begin=partial(_with_fresh_head, scale=scale))
 

@@ -38,7 +38,7 @@ def configuration(plan: Plan, classifier: Classifier) -> dict[str, Any]:
         "seed": plan.seed,
         "device": plan.engine.device.type,
         "precision": plan.engine.precision_name,
-        "engine": plan.engine.describe(),
+        "engine": plan.engine.description(),
         "data": {
             "name": images.name,
             "kind": images.kind,

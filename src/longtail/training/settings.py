@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 import torch
 
 from longtail.data.augmenting.augmentation import Augmentation, CropFlip, RandomResizedCropFlip
-from longtail.schedules import CosineDecay, MultiStep, Schedule, WarmUp
+from longtail.training.decays import STEPS, Decay, HalfCosine
+
+Algorithm = Literal["sgd", "adamw"]
 
 STEPS_AN_EPOCH = 20  # at least, on data too few for the published batch
 SMALLEST_BATCH = 32
@@ -26,12 +29,13 @@ class Setting:
     batch_size: int
     lr: float
     weight_decay: float
-    decay: Callable[[int], Schedule]  # epochs -> schedule of the learning rate
+    decay: Decay  # of the learning rate
     mixup: float  # alpha of Beta(alpha, alpha)
     retraining: float  # length of a second stage on the classifier alone, as a share of `epochs`
     retraining_mixup: float | None  # alpha there; None does not mix
     augmentation: Augmentation | None
     nesterov: bool = False
+    algorithm: Algorithm = "sgd"
 
     @property
     def retraining_epochs(self) -> int:
@@ -41,7 +45,20 @@ class Setting:
     @property
     def optimizer(self) -> Callable[..., torch.optim.Optimizer]:
         """Parameter groups and learning rate to an optimiser."""
+        if self.algorithm == "adamw":
+            return partial(torch.optim.AdamW, weight_decay=self.weight_decay)
         return partial(torch.optim.SGD, momentum=0.9, weight_decay=self.weight_decay, nesterov=self.nesterov)
+
+    def by_adamw(self, *, fine_tuning: bool) -> Setting:
+        """The setting by AdamW (Loshchilov and Hutter, ICLR 2019), at a rate and a weight decay that are its own.
+
+        A step of AdamW is about as long as its rate, however large the gradient is. So the rate follows from what is
+        trained, not from SGD's, and is the same for smaller batches.
+
+        Args:
+            fine_tuning: whether weights that are trained already go on learning, at a tenth of the rate.
+        """
+        return replace(self, algorithm="adamw", lr=1e-4 if fine_tuning else 1e-3, weight_decay=0.05)
 
     def for_second_stage(self, number: int) -> Setting:
         """The setting of a second stage by itself on `number` training images: its epochs are all there are."""
@@ -57,29 +74,6 @@ class Setting:
         return replace(self, batch_size=batch_size, lr=self.lr * batch_size / self.batch_size)
 
 
-@dataclass(frozen=True)
-class StepsAt:
-    """The learning rate is multiplied by `factor` at these shares of the epochs, after a linear warm-up."""
-
-    shares: tuple[float, ...]
-    factor: float
-    warm_up: float = 0.025  # 5 epochs of 200, as in most published code
-
-    def __call__(self, epochs: int) -> Schedule:
-        steps = MultiStep(tuple(round(share * epochs) for share in self.shares), self.factor)
-        return WarmUp(self.warm_up * epochs, steps) if self.warm_up else steps
-
-
-@dataclass(frozen=True)
-class HalfCosine:
-    """The learning rate falls to zero over half a cosine, after a linear warm-up."""
-
-    warm_up: float = 0.0
-
-    def __call__(self, epochs: int) -> Schedule:
-        return WarmUp(self.warm_up * epochs, CosineDecay(epochs)) if self.warm_up else CosineDecay(epochs)
-
-
 CIFAR = Setting(
     source="GCL, CVPR 2022, section 4.2 and thesis Table 5.1",
     backbone="resnet32",
@@ -88,7 +82,7 @@ CIFAR = Setting(
     batch_size=128,
     lr=0.1,
     weight_decay=2e-4,
-    decay=StepsAt((0.8, 0.9), 0.01),
+    decay=STEPS,
     mixup=1.0,
     retraining=0.15,  # 30 epochs after 200, as in GCL's code
     retraining_mixup=1.0,
@@ -124,7 +118,7 @@ PHOTOGRAPHS_FROM_SCRATCH = replace(
     batch_size=256,
     lr=0.1,
     weight_decay=2e-4,
-    decay=StepsAt((0.8, 0.9), 0.01),
+    decay=STEPS,
 )
 
 

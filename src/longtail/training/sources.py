@@ -17,21 +17,26 @@ from longtail.data.loading.loader import Loader
 from longtail.draws import Key
 from longtail.samplers import LabelIndex
 from longtail.training.engine import Engine
+from longtail.training.pieces import Piece, Pieces
 from longtail.training.stage import Stage, Targets
 
 READ_AHEAD = 64  # batches of cached features that are read at once
 
 
 class Order(NamedTuple):
-    """The images of an epoch, batch after batch."""
+    """The images of an epoch: K batches of R rows, those of several samplings one after the other."""
 
-    indices: NDArray[np.int64]
-    positions: NDArray[np.int64]
+    indices: NDArray[np.int64]  # (K, R)
+    positions: NDArray[np.int64]  # (K, R)
     """Their places in the epoch, which their random numbers depend on."""
+
+    def after(self, batches: int) -> Order:
+        """What is left after so many batches."""
+        return Order(self.indices[batches:], self.positions[batches:])
 
 
 class Sample(NamedTuple):
-    """One batch on the device."""
+    """One batch on the device: of the images a process may hold but its own, of everything else all rows."""
 
     inputs: Tensor
     """Images, or features."""
@@ -43,12 +48,12 @@ class Source(ABC):
     """The batches of a stage."""
 
     @abstractmethod
-    def samples(self, order: Order, key: Key, epoch: int) -> Iterator[Sample]:
-        """The batches of an epoch, augmented and mixed as the stage says."""
+    def samples(self, order: Order, key: Key, epoch: int, first: int = 0) -> Iterator[Sample]:
+        """The batches of an epoch from the `first` on, augmented and mixed as the stage says."""
 
     @abstractmethod
-    def features(self, inputs: Tensor) -> Tensor:
-        """Features (B, D) of the inputs of a batch; the gradient goes as far as anything learns."""
+    def features(self, sample: Sample, piece: Piece) -> Tensor:
+        """Features (B, D) of a piece of a batch; the gradient goes as far as anything learns."""
 
     def check(self) -> None:
         """Raise UnreadableImages for images that no batch has met and that cannot be decoded."""
@@ -60,7 +65,7 @@ class Source(ABC):
 
 
 class Images(Source):
-    """Images through the network as it is, batch by batch."""
+    """Images through the network as it is, batch by batch; several processes share the work."""
 
     def __init__(
         self,
@@ -68,26 +73,39 @@ class Images(Source):
         preprocessing: Preprocessing,
         engine: Engine,
         stage: Stage,
+        pieces: Pieces,
         backbone: nn.Module,
         learns: bool,
     ) -> None:
         self._loader, self._preprocessing, self._engine = loader, preprocessing, engine
-        self._stage, self._backbone, self._learns = stage, backbone, learns
+        self._stage, self.pieces, self._backbone, self._learns = stage, pieces, backbone, learns
 
-    def samples(self, order: Order, key: Key, epoch: int) -> Iterator[Sample]:
+    def samples(self, order: Order, key: Key, epoch: int, first: int = 0) -> Iterator[Sample]:
         """Images (B, 3, H, W), normalised."""
-        batches = self._loader.batches(order.indices, order.positions, key.at("augmentation"))
-        for step, batch in enumerate(batches):
+        left = order.after(first)
+        places = [key.at("step", step) for step in range(first, first + len(left.indices))]
+        rows = [self._rows(place, left.indices.shape[1]) for place in places]
+        own = None if self.pieces.world.size == 1 else self.pieces.own
+        batches = self._loader.batches(
+            _picked(left.indices, rows), _picked(left.positions, rows), key.at("augmentation")
+        )
+        indices, positions = (torch.from_numpy(each).to(self._engine.device) for each in left)
+        for step, (place, batch) in enumerate(zip(places, batches, strict=True)):
             images = self._engine.images(self._preprocessing.normalise(batch.images))
-            labels = batch.labels.to(images.device)
-            images, targets = self._stage.mixed("images", images, labels, key.at("step", step), epoch)
-            yield Sample(images, targets, batch.positions)
+            labels = self._loader.labels[indices[step]]
+            images, targets = self._stage.mixed("images", images, labels, place, epoch, own)
+            yield Sample(images, targets, positions[step])
 
-    def features(self, inputs: Tensor) -> Tensor:
+    def features(self, sample: Sample, piece: Piece) -> Tensor:
         """What the backbone makes of them."""
         with torch.set_grad_enabled(self._learns):
-            features: Tensor = self._backbone(inputs)
-        return features
+            features: Tensor = self._backbone(sample.inputs[piece.held])
+        return self.pieces.together(features, piece)
+
+    def _rows(self, place: Key, batch: int) -> NDArray[np.int64]:
+        """The rows of a batch whose images are needed here: one's own, and those mixed into them."""
+        mixing, own = self._stage.mixing, self.pieces.own
+        return own if mixing is None or self.pieces.world.size == 1 else mixing.needed(own, batch, place)
 
     def check(self) -> None:
         """Decode what no batch has met."""
@@ -105,17 +123,20 @@ class FrozenNetwork(Source):
         self._images, self._at_once = images, max(1, engine.pixels_at_once // pixels)
         self._network = engine.frozen(backbone, engine.precision)
 
-    def samples(self, order: Order, key: Key, epoch: int) -> Iterator[Sample]:
-        """Features (B, D), float32."""
-        samples = self._images.samples(order, key, epoch)
+    def samples(self, order: Order, key: Key, epoch: int, first: int = 0) -> Iterator[Sample]:
+        """Features (B, D), float32. What goes through the network at once does not depend on where one begins."""
+        skipped = first % self._at_once
+        samples = self._images.samples(order, key, epoch, first - skipped)
         while block := list(islice(samples, self._at_once)):
             features = self._network(torch.cat([sample.inputs for sample in block]))
-            for sample, values in zip(block, features.split([len(sample.inputs) for sample in block]), strict=True):
-                yield sample._replace(inputs=values)
+            own = features.split([len(sample.inputs) for sample in block])
+            for sample, values in islice(zip(block, own, strict=True), skipped, None):
+                yield sample._replace(inputs=self._images.pieces.together(values))
+            skipped = 0
 
-    def features(self, inputs: Tensor) -> Tensor:
+    def features(self, sample: Sample, piece: Piece) -> Tensor:
         """They are features already."""
-        return inputs
+        return sample.inputs[piece.rows]
 
     def check(self) -> None:
         """Decode what no batch has met."""
@@ -127,32 +148,30 @@ class FrozenNetwork(Source):
 
 
 class CachedFeatures(Source):
-    """Features computed before, in one or several views; a sample gets one of them, drawn by its position."""
+    """Features computed before, in one or several views; a sample gets one of them, drawn by its position.
+
+    Every process has them all, so that there is nothing to share.
+    """
 
     def __init__(
         self, views: list[NDArray[np.float16]], labels: NDArray[np.int64], engine: Engine, stage: Stage
     ) -> None:
         self._views, self._labels, self._engine, self._stage = views, labels, engine, stage
-        self._batch_size = stage.batch_size * len(stage.samplings)
 
-    def samples(self, order: Order, key: Key, epoch: int) -> Iterator[Sample]:
+    def samples(self, order: Order, key: Key, epoch: int, first: int = 0) -> Iterator[Sample]:
         """Features (B, D), float32; what the stage would mix as images is mixed as features."""
-        ahead = self._batch_size * READ_AHEAD
-        for start in range(0, len(order.indices), ahead):
-            rows, positions = (
-                order.indices[start : start + ahead],
-                torch.from_numpy(order.positions[start : start + ahead]),
-            )
-            features = self._read(rows, positions, key).to(self._engine.device).float()
-            labels = torch.from_numpy(self._labels[rows]).to(self._engine.device)
-            for first in range(0, len(rows), self._batch_size):
-                cut = slice(first, first + self._batch_size)
-                place = key.at("step", (start + first) // self._batch_size)
-                yield self._mixed(features[cut], labels[cut], positions[cut], place, epoch)
+        for start in range(first, len(order.indices), READ_AHEAD):
+            ahead = Order(*(each[start : start + READ_AHEAD] for each in order))
+            rows, positions = ahead.indices.ravel(), torch.from_numpy(ahead.positions)
+            features = self._read(rows, positions.ravel(), key).to(self._engine.device).float()
+            labels = torch.from_numpy(self._labels[ahead.indices]).to(self._engine.device)
+            batches = zip(features.split(ahead.indices.shape[1]), labels, positions, strict=True)
+            for step, (values, targets, places) in enumerate(batches, start=start):
+                yield self._mixed(values, targets, places, key.at("step", step), epoch)
 
-    def features(self, inputs: Tensor) -> Tensor:
+    def features(self, sample: Sample, piece: Piece) -> Tensor:
         """They are features already."""
-        return inputs
+        return sample.inputs[piece.rows]
 
     def _read(self, rows: NDArray[np.int64], positions: Tensor, key: Key) -> Tensor:
         """One view of each row, (N, D)."""
@@ -173,6 +192,11 @@ class CachedFeatures(Source):
         return Sample(mixed, targets, positions)
 
 
+def _picked(batches: NDArray[np.int64], rows: list[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
+    """Some rows of each batch."""
+    return [batch[some] for batch, some in zip(batches, rows, strict=True)]
+
+
 def order_of(stage: Stage, index: LabelIndex, key: Key, epoch: int, batches: int) -> Order:
     """Which images come in an epoch; of several samplings each batch has one after the other."""
     places = np.arange(batches * stage.batch_size)
@@ -181,5 +205,4 @@ def order_of(stage: Stage, index: LabelIndex, key: Key, epoch: int, batches: int
         here = key.at("order") if number == 0 else key.at("order", number)
         indices = sampling.indices(index, here, epoch, stage.epochs, places)
         columns.append(Order(indices.reshape(batches, -1), (places + number * len(places)).reshape(batches, -1)))
-    indices, positions = (np.concatenate(each, axis=1).ravel() for each in zip(*columns, strict=True))
-    return Order(indices, positions)
+    return Order(*(np.concatenate(each, axis=1) for each in zip(*columns, strict=True)))

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from longtail.data.augmenting.augmentation import Augmentation
@@ -28,6 +30,7 @@ OptimizerFunction = Callable[..., torch.optim.Optimizer]  # (parameter groups, l
 SGD: OptimizerFunction = partial(torch.optim.SGD, momentum=0.9, weight_decay=2e-4)
 WHOLE_NETWORK: Mapping[str, float] = {"backbone": 1.0, "head": 1.0}
 HEAD_ALONE: Mapping[str, float] = {"head": 1.0}
+SMALLEST_PIECE = 2  # images: of one alone, batch norm has no variance
 
 
 def unchanged(classifier: Classifier) -> Classifier:
@@ -46,6 +49,12 @@ class Stage:
     lr: float  # of the first epoch after warm-up
     lr_schedule: Schedule = field(default_factory=Constant)  # epoch -> share of `lr`
     optimizer: OptimizerFunction = SGD
+    clip: float | None = None
+    """The largest norm of the whole gradient; None leaves it as it is."""
+    accumulate: int = 1
+    """In how many pieces a batch is taken; their gradients add up to that of the whole batch's loss."""
+    average: float | None = None
+    """Decay a step of an exponential moving average of the weights, which is then the outcome; None keeps none."""
     samplings: tuple[Sampling, ...] = field(default_factory=lambda: (instance(),))
     """Which images come when; of several, each gives a batch, and the network sees them as one."""
     mixing: Mixing | None = None
@@ -56,6 +65,25 @@ class Stage:
     """Whether the statistics of a frozen backbone's batch norm follow the images of this stage."""
     begin: Callable[[Classifier], Classifier] = unchanged
     """What happens to the structure before the first step: a fresh head, learnable scales."""
+
+    def __post_init__(self) -> None:
+        if self.accumulate == 1:
+            return
+        if not self.divisible:
+            raise LongtailError(
+                f"The stage {self.name!r} looks at a batch as a whole and cannot take it in pieces; leave --accumulate "
+                "away."
+            )
+        if self.accumulate > self.batch_size // SMALLEST_PIECE:
+            raise LongtailError(
+                f"A batch of {self.batch_size} images cannot be taken in {self.accumulate} pieces of at least "
+                f"{SMALLEST_PIECE}; give a smaller --accumulate."
+            )
+
+    @property
+    def divisible(self) -> bool:
+        """Whether the gradients of a batch's pieces add up to its own."""
+        return self.objective.row_separable and len(self.samplings) == 1
 
     def parameter_groups(self, classifier: Classifier) -> list[dict[str, Any]]:
         """The optimizer's groups, one for each path of `learns`; gradients of all other parameters are off.
@@ -76,11 +104,22 @@ class Stage:
             )
         return [{"params": groups[path], "factor": factor} for path, factor in self.learns.items()]
 
-    def mixed(self, here: Place, samples: Tensor, targets: Targets, key: Key, epoch: int) -> tuple[Tensor, Targets]:
-        """Samples and targets of a batch, mixed if this stage mixes them at this place and nobody has yet."""
+    def mixed(
+        self,
+        here: Place,
+        samples: Tensor,
+        targets: Targets,
+        key: Key,
+        epoch: int,
+        rows: NDArray[np.int64] | None = None,
+    ) -> tuple[Tensor, Targets]:
+        """Samples and targets of a batch, mixed if this stage mixes them at this place and nobody has yet.
+
+        Of some `rows` alone the samples are what `mixing.needed` names, and what comes back are these rows.
+        """
         if self.mixing is None or isinstance(targets, Mixed) or self.mixing.place(key) != here:
             return samples, targets
-        return self.mixing.mix(samples, targets, key, epoch)
+        return self.mixing.mix(samples, targets, key, epoch, rows)
 
     def description(self) -> dict[str, Any]:
         """The stage as JSON, for the run folder and the page."""
@@ -91,6 +130,9 @@ class Stage:
             "batch_size": self.batch_size,
             "lr": self.lr,
             "optimizer": _optimizer_name(self.optimizer),
+            "clip": self.clip,
+            "accumulate": self.accumulate,
+            "average": self.average,
             "sampling": " and ".join(map(str, self.samplings)),
             "mixing": str(self.mixing) if self.mixing else None,
             "augmentation": repr(self.augmentation) if self.augmentation else None,
@@ -136,8 +178,7 @@ class Recipe:
         first = self.stages[0]
         if len(first.samplings) > 1:
             raise LongtailError(f"Recipe {name} has {len(first.samplings)} samplings already; leave --sampling away.")
-        changed = replace(first, samplings=(sampling,))
-        return replace(self, steps=tuple(changed if step is first else step for step in self.steps))
+        return self.with_stages(lambda stage: replace(stage, samplings=(sampling,)) if stage is first else stage)
 
     def on_frozen_features(self, name: str) -> Recipe:
         """The same with the backbone left as it is: only the head learns.
@@ -149,7 +190,11 @@ class Recipe:
             raise LongtailError(
                 f"Recipe {name} trains branches of its own, so --freeze leaves it nothing; leave it away."
             )
-        return replace(self, steps=tuple(_head_alone(step) if isinstance(step, Stage) else step for step in self.steps))
+        return self.with_stages(_head_alone)
+
+    def with_stages(self, change: Callable[[Stage], Stage]) -> Recipe:
+        """The same with every stage changed; edits in closed form stay."""
+        return replace(self, steps=tuple(change(step) if isinstance(step, Stage) else step for step in self.steps))
 
 
 def _head_alone(stage: Stage) -> Stage:

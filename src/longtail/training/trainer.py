@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from longtail import interrupts
 from longtail.counts import ShotBorders
 from longtail.data.augmenting.augmentation import Augmentation
 from longtail.data.images.preprocessing import Preprocessing
@@ -21,13 +22,20 @@ from longtail.metrics import Outcomes, accuracy, balanced_accuracy
 from longtail.models.classifier import Classifier
 from longtail.runs import Predictions, RunFolder
 from longtail.samplers import LabelIndex
+from longtail.training.checkpoints import Checkpoint, Checkpoints, Position
 from longtail.training.engine import Engine
 from longtail.training.evidence import Evidence, Features
 from longtail.training.extraction import Cache, Extraction
-from longtail.training.log import StageLog, Turn
+from longtail.training.gradient import Gradient
+from longtail.training.learning import Learning
+from longtail.training.log import NotFiniteError, StageLog, Turn
+from longtail.training.memory import Attempt, blank_steps, fits_memory
+from longtail.training.non_finite import not_finite
+from longtail.training.pieces import Pieces
 from longtail.training.sources import CachedFeatures, FrozenNetwork, Images, Source, order_of
 from longtail.training.stage import HeadEdit, Stage, Step, is_frozen
 from longtail.watching import Watcher
+from longtail.world import ALONE, World
 
 TEST_BATCH = 256
 
@@ -46,6 +54,10 @@ class Trainer:
     loading: Loading = "auto"
     decoded: Path | None = None
     """Folder of images kept decoded; None keeps none."""
+    checkpoints: Checkpoints | None = None
+    """Where a training is kept as it goes; None keeps it nowhere."""
+    world: World = ALONE
+    """The processes that share the work."""
 
     def carry_out(
         self,
@@ -55,10 +67,11 @@ class Trainer:
         borders: ShotBorders,
         turn: Turn,
         key: Key,
+        kept: Checkpoint | None = None,
     ) -> Classifier:
         """Take a classifier through one step of a recipe, on the training images."""
         if isinstance(step, Stage):
-            return self.fit(classifier, step, images.train, turn, key, images.validation)
+            return self.fit(classifier, step, images.train, turn, key, images.validation, kept)
         return self.edit(classifier, step, images, borders)
 
     def fit(
@@ -69,6 +82,7 @@ class Trainer:
         turn: Turn,
         key: Key,
         validation: Part | None = None,
+        kept: Checkpoint | None = None,
     ) -> Classifier:
         """Train a classifier through one stage.
 
@@ -79,54 +93,66 @@ class Trainer:
             turn: which stage of how many this is, for the log.
             key: where all random numbers of this stage come from.
             validation: images to watch the training with; nothing is chosen by them, the last epoch is kept.
+            kept: a checkpoint of this stage to go on from; the classifier has the head that it had then.
 
         Raises:
             UnreadableImages: an image cannot be decoded; the pass over all images is finished first.
             LongtailError: the loss is not a finite number any more.
+            Interrupted: a signal asked for the end; what was learnt is kept.
         """
         torch.manual_seed(key.at("begin").value)
-        classifier = self.engine.place(stage.begin(classifier))
-        optimizer = stage.optimizer(stage.parameter_groups(classifier), lr=stage.lr)
-        objective = stage.objective.to(self.engine.device)
+        position = kept.position if kept else Position(turn.step, epoch=0, step=0)
+        learning = Learning.of(stage, classifier if kept else stage.begin(classifier), self.engine)
+        classifier = learning.classifier
+        if kept:
+            learning.load(kept.tensors)
         backbone_learns = not is_frozen(classifier.backbone)
 
         stage = replace(stage, batch_size=min(stage.batch_size, len(part)))
         steps = len(part) // stage.batch_size  # every batch is whole: the left-over images come in another epoch
         index = LabelIndex.of(part.labels, classifier.head.classes)
-        source = self._source(classifier.backbone, stage, part, backbone_learns)
+        pieces = Pieces(stage.batch_size, len(stage.samplings), stage.accumulate, self.world)
+        source = self._source(classifier.backbone, stage, part, backbone_learns, pieces)
+        gradient = Gradient(stage, learning, source, pieces, self.engine)
 
-        with closing(source), StageLog(self.folder, self.watcher, stage, turn, steps, stage.batch_size) as log:
-            for epoch in range(stage.epochs):
-                here = key.at("epoch", epoch)
-                rate = _set_learning_rate(optimizer, stage, epoch)
-                classifier.train()
-                classifier.backbone.train(backbone_learns or stage.moves_batch_norm)
+        with (
+            closing(source),
+            self._in_step(),
+            fits_memory(stage, len(pieces.own) // pieces.number, self._attempt(learning)),
+            StageLog(self.folder, self.watcher, stage, turn, steps, kept) as log,
+        ):
+            try:
+                for epoch in range(position.epoch, stage.epochs):
+                    here, rate = key.at("epoch", epoch), stage.lr * stage.lr_schedule.at(epoch)
+                    learning.set_rate(rate)
+                    classifier.train()
+                    classifier.backbone.train(backbone_learns or stage.moves_batch_norm)
 
-                order = order_of(stage, index, here, epoch, steps)
-                for step, sample in enumerate(source.samples(order, here, epoch)):
-                    place = here.at("step", step)
-                    self.engine.seed(place.value)  # dropout and the like
-                    with self.engine.autocast():
-                        features = source.features(sample.inputs)
-                        features, targets = stage.mixed("features", features, sample.targets, place, epoch)
-                        scores = classifier.head(features)
-                    classifier.head.observe(features.detach())
-                    loss = objective(
-                        scores,
-                        targets,
-                        features=features,
-                        epoch=epoch,
-                        draws=here.at("loss").draws(sample.positions[: len(scores)].to(self.engine.device)),
-                    )
-                    loss.backward()
-                    optimizer.step()
-                    optimizer.zero_grad()
-                    log.step(epoch, step, loss.detach(), rate)
+                    order = order_of(stage, index, here, epoch, steps)
+                    for sample in source.samples(order, here, epoch, position.step):
+                        with interrupts.held():
+                            loss = gradient.of(sample, here, epoch, position.step)
+                            learning.step(stage.clip)
+                            log.step(epoch, position.step, loss, rate)
+                            position = position._replace(step=position.step + 1)
+                            if self.checkpoints and self.checkpoints.due:
+                                self._keep(position, learning, log)
+                        self._end_together()
 
-                if epoch == 0:
-                    source.check()  # a broken image that no batch held shows now, not hours later
-                log.end_epoch(epoch, rate, self._validate(classifier, stage, validation))
-        return classifier
+                    if epoch == 0:
+                        source.check()  # a broken image that no batch held shows now, not hours later
+                    validated = self._validate(learning.outcome, stage, validation)
+                    with interrupts.held():
+                        log.end_epoch(epoch, rate, validated)
+                        position = Position(turn.step, epoch + 1, step=0)
+            except interrupts.Interrupted:
+                if position.step or position.epoch:  # else the step before has left all there is
+                    self._keep(position, learning, log)
+                raise
+            except NotFiniteError as found:
+                images = [part.identities[index] for index in order.indices[found.step]]
+                raise not_finite(self.folder, stage, turn.number, found.epoch, found.step, found.loss, images) from None
+        return learning.outcome
 
     def edit(self, classifier: Classifier, step: HeadEdit, images: ImageSet, borders: ShotBorders) -> Classifier:
         """Change a classifier's head in closed form; what was chosen is said, and written beside the run's metrics."""
@@ -154,7 +180,7 @@ class Trainer:
         labels = torch.from_numpy(part.labels).to(self.engine.device)
         if self.cache is not None:
             return Features(self._extraction(self.cache).plain(backbone, part).to(self.engine.device), labels)
-        return Features(torch.cat(list(self._passes(self.engine.place(backbone).eval(), part, "features"))), labels)
+        return Features(self._passes(self.engine.place(backbone).eval(), part, "features"), labels)
 
     @torch.no_grad()
     def predict(self, classifier: Classifier, part: Part, name: str) -> Predictions:
@@ -166,16 +192,21 @@ class Trainer:
         classifier = self.engine.place(classifier).eval()
         if self.cache is not None and is_frozen(classifier.backbone):
             values = self.features(classifier.backbone, part).values
-            logits = [classifier.head.logits(some) for some in values.split(TEST_BATCH)]
+            logits = torch.cat([classifier.head.logits(some) for some in values.split(TEST_BATCH)])
         else:
-            logits = list(self._passes(classifier, part, name))
-        return Predictions(torch.cat(logits).float().cpu().numpy(), part.labels, part.identities)
+            logits = self._passes(classifier, part, name)
+        return Predictions(logits.float().cpu().numpy(), part.labels, part.identities)
 
-    def _passes(self, network: nn.Module, part: Part, name: str) -> Iterator[Tensor]:
-        """What a network makes of the images of a part, batch by batch."""
+    def _passes(self, network: nn.Module, part: Part, name: str) -> Tensor:
+        """What a network makes of all images of a part; processes share the work."""
+        outputs = self.world.collected(self._batches(network, part, name), len(part), TEST_BATCH)
+        return outputs.to(self.engine.device)
+
+    def _batches(self, network: nn.Module, part: Part, name: str) -> Iterator[Tensor]:
         loader = self.loader(part, None, TEST_BATCH)
-        with closing(loader), self.watcher.task(name, len(part), "images") as task:
-            for batch in loader.batches():
+        own = self.world.dealt(len(part), TEST_BATCH)
+        with closing(loader), self.watcher.task(name, len(own), "images") as task:
+            for batch in loader.batches(own):
                 yield network(self.engine.images(self.preprocessing.normalise(batch.images)))
                 task.advance(len(batch.labels))
 
@@ -183,6 +214,7 @@ class Trainer:
         if part is None:
             return {}
         cache = None if stage.moves_batch_norm else self.cache  # features of statistics that move are not worth keeping
+        self.world.follow_first(classifier.buffers())
         predictions = replace(self, watcher=Watcher(), cache=cache).predict(classifier, part, "validating")
         outcomes = Outcomes.of(predictions.logits, predictions.labels)
         return {
@@ -190,19 +222,42 @@ class Trainer:
             "validation_balanced_accuracy": balanced_accuracy(outcomes),
         }
 
-    def _source(self, backbone: nn.Module, stage: Stage, part: Part, learns: bool) -> Source:
+    def _source(self, backbone: nn.Module, stage: Stage, part: Part, learns: bool, pieces: Pieces) -> Source:
         """Cached features where there is a cache, else the frozen network itself; images where the network changes."""
         changes = learns or stage.moves_batch_norm
         if self.cache is not None and not changes:
             views = self._extraction(self.cache).views(backbone, part, stage.augmentation)
             return CachedFeatures(views, part.labels, self.engine, stage)
-        loader = self.loader(part, stage.augmentation, stage.batch_size * len(stage.samplings))
+        loader = self.loader(part, stage.augmentation, len(pieces.own))
         self.watcher.say(loader.holding.line)
-        images = Images(loader, self.preprocessing, self.engine, stage, backbone, learns)
+        if not learns:
+            pieces = replace(pieces, number=1)  # without gradient a whole batch takes no more memory
+        images = Images(loader, self.preprocessing, self.engine, stage, pieces, backbone, learns)
         if changes:
             return images
         height, width = self.preprocessing.size
         return FrozenNetwork(images, backbone, self.engine, pixels=stage.batch_size * height * width)
+
+    def _attempt(self, learning: Learning) -> Attempt | None:
+        """How to find out what fits into the memory; unknown where the backbone sees many batches at once."""
+        backbone = learning.classifier.backbone
+        if is_frozen(backbone):
+            return None
+        return blank_steps(backbone, learning.optimizer, self.engine, self.preprocessing.size)
+
+    def _in_step(self) -> AbstractContextManager[None]:
+        """Within, several processes answer a signal together, at the end of a step; one alone answers it at once."""
+        return interrupts.held() if self.world.size > 1 else nullcontext()
+
+    def _end_together(self) -> None:
+        if self.world.size > 1 and self.world.any(interrupts.waiting()):
+            interrupts.end()
+
+    def _keep(self, position: Position, learning: Learning, log: StageLog) -> None:
+        """Write a checkpoint. What a log says belongs to it, and a loss that is no number shows before."""
+        if self.checkpoints and self.world.rank == 0:
+            facts = {"head": learning.classifier.head.description(), **log.facts}
+            self.checkpoints.save(Checkpoint(position, learning.tensors(), facts))
 
     def _extraction(self, cache: Cache) -> Extraction:
         return Extraction(cache, self.engine, self.preprocessing, self.loader, self.watcher)
@@ -220,11 +275,3 @@ class Trainer:
             device=self.engine.device,
             watcher=self.watcher,
         )
-
-
-def _set_learning_rate(optimizer: torch.optim.Optimizer, stage: Stage, epoch: int) -> float:
-    """Set every group's rate for this epoch; returns the stage's own."""
-    rate = stage.lr * stage.lr_schedule.at(epoch)
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["factor"]
-    return rate

@@ -24,7 +24,7 @@ from longtail.data.pixels import InMemory
 from longtail.data.splits.groups import by_near_duplicates, groups_file
 from longtail.data.words import shown
 from longtail.errors import LongtailError
-from longtail.runs import write_whole
+from longtail.files import write_whole
 from longtail.watching import Watcher
 
 PHOTOGRAPH_SIZE = (224, 224)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +13,8 @@ from numpy.typing import NDArray
 
 from longtail.data.pixels import DIGEST_BYTES
 from longtail.errors import LongtailError
-from longtail.runs import write_whole
+from longtail.files import locked, write_behind, write_whole
 from longtail.text import counted
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 _ROW = np.dtype("<f2")
 _LARGEST = float(np.finfo(np.float16).max)
@@ -66,7 +58,7 @@ class FeatureStore:
             store.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise LongtailError(f"Cannot make the folder {store.path}: {error.strerror}; give another.") from None
-        with store._lock():
+        with locked(store.path / "lock"):
             if not store._header.exists():
                 write_whole(store._header, text.encode())
             if store._header.read_bytes() != text.encode():
@@ -102,11 +94,11 @@ class FeatureStore:
         if values.shape != (len(images), self.size):
             raise ValueError(f"features of shape ({len(images)}, {self.size}) are stored here, not {values.shape}")
         rows = _as_float16(values)
-        with self._lock():
+        with locked(self.path / "lock"):
             new = self.missing(images)
             stored = self.rows
-            _append(self._values, stored * self._row_bytes, rows[new].tobytes())
-            _append(self._images, stored * DIGEST_BYTES, images[new].tobytes())
+            write_behind(self._values, stored * self._row_bytes, rows[new].tobytes())
+            write_behind(self._images, stored * DIGEST_BYTES, images[new].tobytes())
 
     def read(self, images: NDArray[np.uint8]) -> NDArray[np.float16]:
         """The features (N, D) of `images` (N, 16), in their order; only these rows are read from the disk.
@@ -155,16 +147,6 @@ class FeatureStore:
             f"The stored features in {self.path} are damaged ({what}); remove this folder, they are computed again."
         )
 
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        """One process at a time; the system lets go of the lock whatever ends the process."""
-        with (self.path / "lock").open("wb") as file:
-            if sys.platform == "win32":
-                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
-            else:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
 
 def _names(images: NDArray[np.uint8]) -> list[bytes]:
     """Digests (N, 16) as N keys of a dictionary."""
@@ -188,13 +170,3 @@ def _as_float16(values: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
 def _length(path: Path) -> int:
     """In bytes; 0 where there is no file yet."""
     return path.stat().st_size if path.exists() else 0
-
-
-def _append(path: Path, end: int, content: bytes) -> None:
-    """Write behind the first `end` bytes of a file; returns when it is on the disk."""
-    with path.open("r+b" if path.exists() else "w+b") as file:
-        file.truncate(end)
-        file.seek(end)
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())

@@ -21,9 +21,11 @@ from longtail.data.loading.holding import Loading, holding_for
 from longtail.data.loading.workers import Decoded, Decoder, Request, Workers
 from longtail.data.parts import Part
 from longtail.data.pixels import InMemory
+from longtail.device import copies_behind
 from longtail.draws import Key
 from longtail.watching import Watcher
 
+Rows = NDArray[np.int64] | list[NDArray[np.int64]]
 PROCESSOR = torch.device("cpu")
 
 
@@ -95,31 +97,34 @@ class Loader:
         self._watcher = watcher or Watcher()
         self._augmentation = as_chain(augmentation)
         self._memory = _MEMORIES.setdefault(part, _Memory(np.zeros(len(part), dtype=bool)))
-        self._labels = torch.tensor(part.labels, device=device)
+        self.labels = torch.tensor(part.labels, device=device)
+        """Of all images of the part, (N,), on the device."""
         self.holding = holding_for(part, preprocessing, self._augmentation, loading, cache, device)
         pixels = Kept.at(cache, part.pixels, preprocessing) if cache and self.holding.kept else part.pixels
         self._workers = Workers(Decoder(pixels, preprocessing, self._augmentation.of_image), workers)
 
     def batches(
         self,
-        indices: NDArray[np.int64] | None = None,
-        positions: NDArray[np.int64] | None = None,
+        indices: Rows | None = None,
+        positions: Rows | None = None,
         key: Key | None = None,
     ) -> Iterator[Batch]:
         """Batches of the images at `indices` (N,), by default all in order; the last one may be smaller.
 
         `positions` (N,), by default 0 .. N-1, are the samples' places in the epoch's order and `key` names the
-        epoch in the run; together they determine the augmentation. The iterator may be closed early.
+        epoch in the run; together they determine the augmentation. Lists of arrays are batches as they are. The
+        iterator may be closed early.
 
         Raises UnreadableImages, with every unreadable image of the part, when it meets the first.
         """
         indices = np.arange(len(self.part)) if indices is None else indices
         positions = np.arange(len(indices)) if positions is None else positions
         key = key or Key.of_seed(0)
-        for request, images in self._images(self._requests(indices, positions, key)):
+        requests = [Request(*pair, key) for pair in zip(self._batches(indices), self._batches(positions), strict=True)]
+        for request, images in self._images(requests):
             picked, places = self._here(request.indices), self._here(request.positions)
             images = self._augmentation.of_batch(images, key.draws(places))
-            yield Batch(images, self._labels[picked], picked, places)
+            yield Batch(images, self.labels[picked], picked, places)
 
     def decode_all(self) -> None:
         """Decodes every image of the part that no loader has decoded yet.
@@ -135,12 +140,13 @@ class Loader:
         """Ends the workers; a later pass starts new ones."""
         self._workers.close()
 
-    def _requests(self, indices: NDArray[np.int64], positions: NDArray[np.int64], key: Key) -> list[Request]:
-        cuts = [slice(start, start + self.batch_size) for start in range(0, len(indices), self.batch_size)]
-        return [Request(indices[cut], positions[cut], key) for cut in cuts]
+    def _batches(self, rows: Rows) -> list[NDArray[np.int64]]:
+        if isinstance(rows, list):
+            return rows
+        return [rows[start : start + self.batch_size] for start in range(0, len(rows), self.batch_size)]
 
     def _here(self, numbers: NDArray[np.int64]) -> Tensor:
-        return torch.as_tensor(numbers).to(self.device, non_blocking=True)
+        return torch.as_tensor(numbers).to(self.device, non_blocking=copies_behind(self.device))
 
     def _images(self, requests: list[Request]) -> Iterator[tuple[Request, Tensor]]:
         if self.holding.held:
@@ -152,7 +158,7 @@ class Loader:
             self._memory.note(request, decoded)
             if decoded.unreadable:
                 self._finish_pass()
-            yield request, decoded.images.to(self.device, non_blocking=True)
+            yield request, decoded.images.to(self.device, non_blocking=copies_behind(self.device))
 
     def _held_images(self) -> Tensor:
         """All images of the part on the device, uint8 (N, 3, H, W); decoded once for all loaders of the part."""
@@ -179,9 +185,9 @@ class Loader:
         self._refuse_unreadable()
 
     def _sweep(self, name: str, indices: NDArray[np.int64]) -> Iterator[tuple[Request, Decoded]]:
-        requests = self._requests(indices, indices, Key.of_seed(0))
-        if not requests:
+        if len(indices) == 0:
             return
+        requests = [Request(batch, batch, Key.of_seed(0)) for batch in self._batches(indices)]
         with self._watcher.task(name, len(indices), "images") as task:
             for request, decoded in zip(requests, self._workers.decode(requests), strict=True):
                 yield request, decoded

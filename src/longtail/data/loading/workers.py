@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +21,7 @@ from longtail.data.images.preprocessing import Preprocessing
 from longtail.data.images.reading import UnreadableImage
 from longtail.data.pixels import Pixels
 from longtail.draws import Key
+from longtail.interrupts import SIGNALS
 
 
 class Request(NamedTuple):
@@ -100,7 +103,7 @@ class Workers:
         self._loader = None
 
     def _start(self) -> Iterator[Decoded]:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _no_signal_arriving():
             warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside torch's threads: workers use none
             warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # their number was asked for
             if self._loader is None:
@@ -114,7 +117,7 @@ class Workers:
             collate_fn=_unchanged,
             num_workers=self._count,
             persistent_workers=True,
-            worker_init_fn=_leave_interrupts_to_the_parent,
+            worker_init_fn=_leave_signals_to_the_parent,
             generator=torch.Generator(),  # else a pass would advance torch's global one
         )
 
@@ -128,5 +131,36 @@ def _unchanged(answer: Any) -> Any:
     return answer
 
 
-def _leave_interrupts_to_the_parent(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def _no_signal_arriving() -> Iterator[None]:
+    """Signals wait meanwhile; a process that begins has them blocked from its first instruction on."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    """Whoever ends a job signals all its processes, and the parent still needs this one to finish what it is at.
+
+    SIGTERM ends a worker only if the parent sends it; where the system does not say who did, it always does.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    if hasattr(signal, "sigwaitinfo"):
+        threading.Thread(target=_end_for, args=(os.getppid(),), daemon=True).start()
+    else:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+
+def _end_for(parent: int) -> None:
+    """End this process when its parent says so."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

@@ -32,7 +32,6 @@ from longtail.training.recipes.finding import (
     RECIPES as RECIPES,
     RecipeFunction as RecipeFunction,
     find_recipe as find_recipe,
-    recipe_name as recipe_name,
 )
 from longtail.training.recipes.parts import first_stage as first_stage
 from longtail.training.recipes.second_stage import (

@@ -18,15 +18,6 @@ RECIPES: dict[str, RecipeFunction] = {
 }
 
 
-def recipe_name(asked: str) -> str:
-    """What a recipe is called in folders, tables and pages: of one's own, the function.
-
-    >>> recipe_name("gcl"), recipe_name("mine/new.py:angular")
-    ('gcl', 'angular')
-    """
-    return asked.rpartition(":")[2]
-
-
 def find_recipe(name: str) -> RecipeFunction:
     """A recipe by its name here, or one's own as `FILE.py:function`.
 
