@@ -20,7 +20,10 @@ from longtail.world import World
 Work = Callable[..., dict[str, Tensor]]
 """What each process does, called with its world; a function of a module that processes can import by its name."""
 
-PRELOADED = ["torch._dynamo", "longtail.launch", "longtail.losses", "longtail.models.heads"]
+PRELOADED = [
+    *("torch._dynamo", "sklearn.datasets", "timm.models", "longtail.launch", "longtail.losses"),
+    *("longtail.training.trainer", "longtail.studies.compare", "longtail.studies.resume"),
+]
 """What takes long to import; the first is what an optimiser of torch imports when it is made."""
 
 

@@ -61,6 +61,7 @@ WISHES = HOW_TO_READ | {
     "--device",
     "--loading",
     "--workers",
+    "--compile",
     "--checkpoint-every",
 }
 REBALANCING = HOW_TO_READ | {
@@ -138,7 +139,7 @@ def test_a_command_says_what_its_function_takes(name: str) -> None:
     unsaid = {"watcher", "workers"}  # describe decodes in its own process
     if "rebalanc" in name:
         unsaid |= {"weights", "numbers", "freeze", "sampling"}  # the model has its own
-        unsaid |= {"schedule", "warm_up", "backbone_lr", "accumulate", "sync_bn"}  # of a backbone that learns
+        unsaid |= {"schedule", "warm_up", "backbone_lr", "accumulate", "sync_bn", "compile"}  # of a backbone that learns
     assert taken - said <= unsaid
 
 

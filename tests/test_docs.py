@@ -20,6 +20,7 @@ OTHER_LIBRARIES = {
     "in-your-own-loop": (),
     "lightning": ("lightning",),
     "second-stage": (),
+    "several-machines": (),
 }
 """What a page needs besides longtail. A new page needs a line here."""
 

@@ -8,6 +8,7 @@ or workers, resuming in mid-epoch or drawing in another order so gives the same 
 from __future__ import annotations
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from typing import Any, Self, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
+
+Word = TypeVar("Word", int, Tensor)  # 64 bits, signed
 
 
 @dataclass(frozen=True)
@@ -113,12 +116,10 @@ class HashedDraws(Draws):
         """Random numbers of so many bits, one per entry of `like`, int32."""
         row = _mix64(_inside(self.key, purpose) + self.positions * _GOLDEN_64)
         factor, offset = row.to(torch.int32) | 1, (row >> 32).to(torch.int32)
-        columns = _kept(_columns, like[0].numel(), like.device)
+        columns = _kept(_columns, math.prod(like.shape[1:]), like.device)
         words = (factor[:, None] * columns).add_(offset[:, None])
         return words.bitwise_right_shift_(32 - bits).bitwise_and_(2**bits - 1).reshape(like.shape)
 
-
-Word = TypeVar("Word", int, Tensor)  # 64 bits, signed
 
 _TABLE_BITS = 12
 _GOLDEN_64 = -7046029254386353131  # 2^64 / golden ratio, as a signed number: the increment of splitmix64

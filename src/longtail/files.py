@@ -32,11 +32,14 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def write_behind(path: Path, end: int, content: bytes) -> None:
     """Write behind the first `end` bytes of a file, in the place of what is there; returns when it is on the disk."""
+    is_new = not path.exists()
     with _opened(path, os.O_RDWR | os.O_CREAT) as descriptor:
         os.ftruncate(descriptor, end)
         os.lseek(descriptor, end, os.SEEK_SET)
         _write(descriptor, content)
         os.fsync(descriptor)
+    if is_new:
+        _sync_names(path.parent)
 
 
 def synced_length(path: Path) -> int:
@@ -44,6 +47,23 @@ def synced_length(path: Path) -> int:
     with _opened(path, os.O_RDWR) as descriptor:
         os.fsync(descriptor)
         return os.fstat(descriptor).st_size
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing; returns when their names are on the disk.
+
+    Raises FileExistsError.
+    """
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True)
+    for folder in made:
+        _sync_names(folder.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file; returns when it is gone from the disk."""
+    path.unlink()
+    _sync_names(path.parent)
 
 
 @contextmanager

@@ -413,6 +413,13 @@ WORKERS = on_machine(
     help="Processes that decode images.",
     show_default="one a core, at most 8; 0 for few or small images",
 )
+COMPILE = on_machine(
+    "--compile",
+    type=click.Choice(["auto", "on", "off"]),
+    default="auto",
+    help="Compile the network for training, which takes about 3 s a layer; auto does it where the training is long "
+    "enough to pay for that, on a processor with a C++ compiler.",
+)
 RESUME = on_machine(
     "--resume",
     type=click.Path(path_type=Path),
@@ -509,6 +516,7 @@ WISHES = together(
     DEVICE,
     LOADING,
     WORKERS,
+    COMPILE,
     CHECKPOINT_EVERY,
 )
 REBALANCING = together(

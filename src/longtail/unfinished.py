@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Self
 
 from longtail.counts import ShotBorders
 from longtail.errors import LongtailError
-from longtail.files import locked, write_whole
+from longtail.files import locked, make_folder, remove, write_whole
 from longtail.runs import RunFolder
 
 
@@ -88,8 +88,9 @@ class Unfinished:
 
     @property
     def worth_keeping(self) -> bool:
-        """Whether there is anything to go on from: a checkpoint, or a finished run of a study."""
-        return any(self.run.glob("**/checkpoints/*")) or any(self.run.glob("*/model.safetensors"))
+        """Whether there is anything to go on from, a checkpoint or a finished run of a study, or to look at."""
+        kept = ("**/checkpoints/*", "*/model.safetensors", "**/non_finite.json")
+        return any(any(self.run.glob(pattern)) for pattern in kept)
 
     @property
     def how_to_go_on(self) -> str:
@@ -110,7 +111,7 @@ class Unfinished:
             except BlockingIOError:
                 raise LongtailError(f"Another process is at work on {self.run}; let it end, or stop it.") from None
             yield
-            self._request.unlink()  # what was asked is done
+            remove(self._request)  # what was asked is done
         rmtree(self.path)
 
 
@@ -126,7 +127,7 @@ def begin(path: Path, request: Request) -> Iterator[Unfinished]:
     made = _make(path)
     work = Unfinished(path)
     try:
-        work.path.mkdir()
+        make_folder(work.path)
         work.write(request)
         with work.at_work():
             yield work
@@ -180,7 +181,7 @@ def _make(path: Path) -> list[Path]:
     """Make a folder; returns those above it that had to be made too."""
     missing = [folder for folder in path.parents if not folder.exists()]
     try:
-        path.mkdir(parents=True)
+        make_folder(path)
     except FileExistsError:
         raise LongtailError(f"{path} exists already; give another --out, or remove it.") from None
     except OSError as error:

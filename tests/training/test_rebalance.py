@@ -128,7 +128,7 @@ def test_second_stages_end_at_rate_zero(how: str) -> None:
 
 
 def features(model: Classifier, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    found = trainer(folder).features(model.backbone, IMAGES.train)
+    found = trainer(folder).inference.features(model.backbone, IMAGES.train)
     return found.values.numpy().astype(np.float64), found.labels.numpy()
 
 

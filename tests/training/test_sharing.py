@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,9 @@ from longtail.samplers import LabelIndex, instance, reversed_
 from longtail.training.pieces import Pieces
 from longtail.training.sources import Images, Order, Sample, order_of
 from longtail.training.stage import Stage, Targets
-from longtail.world import World
+from longtail.world import ALONE, World
+from processes import in_processes
+from shared_training import trained
 from tiny_training import DIGITS, FLOAT32, stage
 
 KEY = Key.of_seed(5).at("epoch", 1)
@@ -76,3 +79,22 @@ def assert_shared(part: Part, what: Stage, size: int, workers: int = 0) -> None:
             owners[step, pieces.own] += 1
     assert (owners == 1).all()
     assert len({sample.inputs.sum().item() for sample in alone}) == STEPS
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_processes_train_what_one_trains(accumulate: int, tmp_path: Path) -> None:
+    """Two epochs with mixing, a loss that counts, and batch norm over all rows; and the test is the same to the bit."""
+    alone = trained(ALONE, tmp_path / "alone", accumulate, sync_bn=True)
+    for found in in_processes(3, trained, tmp_path, tmp_path, accumulate, True):
+        assert found.keys() == alone.keys()
+        for name, tensor in found.items():
+            torch.testing.assert_close(tensor, alone[name], rtol=1e-4, atol=1e-4)
+        assert torch.equal(found["logits"], found["logits alone"])
+
+
+def test_batch_norm_of_each_process_is_the_first_ones_in_the_end(tmp_path: Path) -> None:
+    first, *others = in_processes(2, trained, tmp_path, tmp_path, 1, False)
+    for found in others:
+        assert all(torch.equal(tensor, first[name]) for name, tensor in found.items())
+    synced = trained(ALONE, tmp_path / "alone", 1, sync_bn=False)
+    assert not torch.allclose(first["backbone.norm.running_mean"], synced["backbone.norm.running_mean"], rtol=1e-3)

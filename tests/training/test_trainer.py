@@ -111,6 +111,40 @@ def test_equals_a_loop_written_by_hand(trainer: Trainer, part: Part) -> None:
         torch.testing.assert_close(trained.state_dict()[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_adamw_clipping_and_an_average_are_those_of_torch(trainer: Trainer, part: Part) -> None:
+    what = stage(optimizer=partial(torch.optim.AdamW, weight_decay=0.1), lr=0.01, clip=0.05, average=0.9)
+    outcome = fit(trainer, classifier(), what, part)
+
+    by_hand = classifier().to(memory_format=torch.channels_last).train()
+    optimizer = torch.optim.AdamW(by_hand.parameters(), lr=0.01, weight_decay=0.1)
+    average: dict[str, Tensor] = {}
+    images = torch.stack([trainer.preprocessing(part.pixels.open(index)) for index in range(len(part))])
+    images = images.to(memory_format=torch.channels_last)
+    for epoch in range(2):
+        here = Key.of_seed(0).at("epoch", epoch)
+        order = instance().indices(LabelIndex.of(part.labels, 10), here.at("order"), epoch, 2, np.arange(384))
+        for step, batch in enumerate(order.reshape(-1, 64)):
+            torch.manual_seed(here.at("step", step).value)
+            functional.cross_entropy(by_hand(images[batch]), torch.from_numpy(part.labels[batch])).backward()
+            norm = torch.stack([p.grad.norm() for p in by_hand.parameters() if p.grad is not None]).norm()
+            for parameter in by_hand.parameters():
+                assert parameter.grad is not None
+                parameter.grad *= min(1.0, 0.05 / float(norm))
+            optimizer.step()
+            optimizer.zero_grad()
+            number = epoch * 6 + step + 1
+            kept = min(0.9, number / (9 + number))
+            for name, now in state(by_hand).items():
+                average[name] = (
+                    now if number == 1 or not now.is_floating_point() else kept * average[name] + (1 - kept) * now
+                )
+
+    # The gradient of a bias before batch norm is rounding alone, and the mean of its images follows it.
+    for name in average.keys() - {"backbone.convolution.bias", "backbone.norm.running_mean"}:
+        torch.testing.assert_close(outcome.state_dict()[name], average[name], rtol=1e-4, atol=1e-5, msg=name)
+    assert not torch.equal(outcome.head.state_dict()["weight"], by_hand.head.state_dict()["weight"])
+
+
 def test_same_seed_gives_the_same_bits_and_another_seed_does_not(tmp_path: Path, part: Part) -> None:
     def weights(seed: int, name: str) -> dict[str, Tensor]:
         (tmp_path / name).mkdir()
@@ -163,15 +197,22 @@ def test_a_single_parameter_can_learn_alone(trainer: Trainer, part: Part) -> Non
 
 
 def test_a_loss_that_is_no_number_ends_the_stage(trainer: Trainer, part: Part) -> None:
-    with pytest.raises(LongtailError, match=r"loss is (nan|inf).*smaller --lr"):
+    with pytest.raises(LongtailError, match=r"loss is (nan|inf).*non_finite.json names the images.*smaller --lr"):
         fit(trainer, classifier(), stage(lr=1e30, epochs=10), part)
+    found = trainer.folder.non_finite
+    assert found is not None
+    assert found["step"] == len(trainer.folder.steps)  # it was seen at once: all that went before is in the log
+    here = Key.of_seed(0).at("epoch", found["epoch"])
+    order = instance().indices(LabelIndex.of(part.labels, 10), here.at("order"), found["epoch"], 10, np.arange(384))
+    batch = order[found["step"] * 64 : found["step"] * 64 + 64]
+    assert found["images"] == [part.identities[index] for index in batch]
 
 
 def test_predictions_do_not_depend_on_the_mode_before(trainer: Trainer, part: Part) -> None:
     model = classifier()
     model.train()
-    first = trainer.predict(model, part, "testing")
-    again = trainer.predict(model, part, "testing")
+    first = trainer.inference.predict(model, part, "testing")
+    again = trainer.inference.predict(model, part, "testing")
     np.testing.assert_array_equal(first.logits, again.logits)
     np.testing.assert_array_equal(first.labels, part.labels)
     assert first.identities == part.identities

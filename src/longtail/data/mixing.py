@@ -132,7 +132,8 @@ class _Drawn(NamedTuple):
 
     def pairs(self, samples: Tensor, rows: NDArray[np.int64] | None) -> tuple[Tensor, Tensor]:
         """First and second samples: of all rows, or of some for which the needed samples are there."""
-        rows = np.arange(len(self.partners)) if rows is None else rows
+        if rows is None:
+            return samples, samples[torch.from_numpy(self.partners)]
         there = self.needed(rows)
         first = samples if np.array_equal(there, rows) else samples[np.searchsorted(there, rows)]
         return first, samples[np.searchsorted(there, self._mixed_into(rows))]

@@ -87,11 +87,13 @@ class AnchoredHead(Head, ABC):
         return self.inference_scale * self._scores(features, self.inference_queries)
 
     def _scores(self, features: Tensor, queries: Callable[[Tensor], Tensor]) -> Tensor:
-        # Not in autocast's bfloat16: 8 bits of a cosine, enlarged 30 times, are steps of 0.1 in a logit.
-        with torch.autocast(features.device.type, enabled=False):
-            scores = at_least_float32(queries(features)) @ at_least_float32(self.anchors()).mT
-            offsets = self.offsets()
-            return scores if offsets is None else scores + at_least_float32(offsets)
+        device = features.device.type
+        if torch.is_autocast_enabled(device):  # 8 bits of a cosine, enlarged 30 times, are steps of 0.1 in a logit
+            with torch.autocast(device, enabled=False):
+                return self._scores(features, queries)
+        scores = at_least_float32(queries(features)) @ at_least_float32(self.anchors()).mT
+        offsets = self.offsets()
+        return scores if offsets is None else scores + at_least_float32(offsets)
 
 
 def anchored(base: Head, around: str) -> AnchoredHead:

@@ -191,7 +191,7 @@ def test(trainer: Trainer, classifier: Classifier, plan: Plan) -> Tested | None:
     images = plan.images
     if images.test is None or len(images.test) == 0:
         return None
-    predictions = trainer.predict(classifier, images.test, "testing")
+    predictions = trainer.inference.predict(classifier, images.test, "testing")
     metrics = evaluate(
         predictions.logits,
         predictions.labels,

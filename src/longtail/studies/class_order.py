@@ -26,7 +26,7 @@ def check_class_order(trainer: Trainer, classifier: Classifier, images: ImageSet
 
     classes = images.classes
     some = images.train.subset(_some_of_each(images.train.labels, len(classes)))
-    predictions = trainer.predict(classifier, some, "class order")
+    predictions = trainer.inference.predict(classifier, some, "class order")
     shares = np.zeros((len(classes), len(classes)))
     np.add.at(shares, (some.labels, predictions.logits.argmax(axis=1)), 1)
     shares /= shares.sum(axis=1, keepdims=True)

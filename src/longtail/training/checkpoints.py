@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from longtail.errors import LongtailError
-from longtail.files import write_whole
+from longtail.files import make_folder, write_whole
 
 FORMAT = "1"
 KEPT = 2
@@ -75,7 +75,8 @@ class Checkpoints:
         path = self.folder / _name(checkpoint.position)
         if _seal(path).exists():  # the training has not moved since
             return
-        self.folder.mkdir(exist_ok=True)
+        if not self.folder.exists():
+            make_folder(self.folder)
         facts = {"format": FORMAT, "position": checkpoint.position, "seconds": self.seconds, **checkpoint.facts}
         content = save(_apart(checkpoint.tensors), {"longtail": json.dumps(facts, allow_nan=False)})
         write_whole(path, content)

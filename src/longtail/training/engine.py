@@ -28,6 +28,7 @@ class Engine:
     precision: torch.dtype  # of the network while it trains: float32, or bfloat16 by autocast
     reason: str
     threads: int | None = None  # of the processor; None leaves what torch has
+    compiled: bool = False  # a backbone that learns
 
     @classmethod
     def of(cls, description: Mapping[str, Any]) -> Engine:
@@ -42,7 +43,8 @@ class Engine:
             raise LongtailError(
                 f"This training runs on the device {description['device']!r}, which is not here; go on where it is."
             ) from None
-        return cls(device, PRECISIONS[description["precision"]], description["reason"], description["threads"])
+        precision = PRECISIONS[description["precision"]]
+        return cls(device, precision, description["reason"], description["threads"], description["compiled"])
 
     def description(self) -> dict[str, Any]:
         """The engine as JSON, with the number of threads that it has now."""
@@ -51,6 +53,7 @@ class Engine:
             "precision": self.precision_name,
             "reason": self.reason,
             "threads": self.threads or torch.get_num_threads(),
+            "compiled": self.compiled,
         }
 
     def autocast(self) -> AbstractContextManager[object]:
@@ -69,7 +72,7 @@ class Engine:
     @property
     def pixels_at_once(self) -> int:
         """How many pixels a frozen network sees at once: on a processor what its caches hold, elsewhere plenty."""
-        return 2**17 if self.device.type == "cpu" else 2**24
+        return 2**18 if self.device.type == "cpu" else 2**24
 
     def frozen(self, network: nn.Module, precision: torch.dtype) -> Callable[[Tensor], Tensor]:
         """The network as a function, images to float32 outputs: a copy without batch norm, without gradient."""

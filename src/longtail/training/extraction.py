@@ -26,6 +26,7 @@ from longtail.models.hashing import weights_hash
 from longtail.text import counted
 from longtail.training.engine import Engine
 from longtail.watching import Task, Watcher
+from longtail.world import ALONE, World
 
 VIEWS = 8
 """Augmented views of an image, unless asked otherwise."""
@@ -73,6 +74,8 @@ class Extraction:
     preprocessing: Preprocessing
     loader: Callable[[Part, Augmentation | None, int], Loader]
     watcher: Watcher
+    world: World = ALONE
+    """The processes that share the work, and the folder."""
 
     def views(self, backbone: nn.Module, part: Part, augmentation: Augmentation | None) -> list[NDArray[np.float16]]:
         """Features (N, D) of each view of the images, for training."""
@@ -89,7 +92,8 @@ class Extraction:
     def _read(self, backbone: nn.Module, part: Part, views: Sequence[View]) -> list[NDArray[np.float16]]:
         weights, size, digests = weights_hash(backbone), feature_size(backbone), part.digests()
         stores = [FeatureStore.open(self.cache.root, view.key(weights, self.preprocessing), size) for view in views]
-        missing = [store.missing(digests) for store in stores]
+        missing = [store.missing(digests)[self.world.rank :: self.world.size] for store in stores]
+        self.world.barrier()  # nobody writes before everyone has seen what is missing
         if number := sum(map(len, missing)):
             mib = planned_bytes(number, 1, size) / 2**20
             many = f"{counted(number, 'image')}" if len(views) == 1 else f"{counted(number, 'view')} of images"
@@ -97,6 +101,7 @@ class Extraction:
             with self.watcher.task("features", number, "images") as task:
                 for view, store, some in zip(views, stores, missing, strict=True):
                     self._extract(backbone, part, some, view, store, digests, task)
+        self.world.barrier()
         return [store.read(digests) for store in stores]
 
     def _extract(

@@ -8,10 +8,11 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from longtail.losses.criterion import Criterion
 from longtail.models.classifier import Classifier
+from longtail.training.averaging import moving_average
 from longtail.training.engine import Engine
 from longtail.training.stage import Stage
 
@@ -36,7 +37,7 @@ class Learning:
         optimizer = stage.optimizer(stage.parameter_groups(classifier), lr=stage.lr)
         average = None
         if stage.average is not None:
-            average = AveragedModel(classifier, multi_avg_fn=get_ema_multi_avg_fn(stage.average))
+            average = moving_average(classifier, stage.average)
         return cls(classifier, optimizer, stage.objective.to(engine.device), average)
 
     @property

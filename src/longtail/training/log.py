@@ -124,13 +124,14 @@ class StageLog:
         if not self._waiting:
             return
         losses = torch.stack([loss for _, _, loss, _ in self._waiting]).tolist()
-        for (epoch, step, _, _), loss in zip(self._waiting, losses, strict=True):
-            if not math.isfinite(loss):
-                raise NotFiniteError(epoch, step, loss)
+        good = next((place for place, loss in enumerate(losses) if not math.isfinite(loss)), len(losses))
         self._folder.add_steps(
             {"stage": self._turn.number, "epoch": epoch, "step": step, "loss": loss, "lr": rate}
-            for (epoch, step, _, rate), loss in zip(self._waiting, losses, strict=True)
+            for (epoch, step, _, rate), loss in zip(self._waiting[:good], losses, strict=False)
         )
+        if good < len(losses):
+            epoch, step, _, _ = self._waiting[good]
+            raise NotFiniteError(epoch, step, losses[good])
         self._losses += losses
         self._task.advance(len(losses) * self._stage.batch_size, loss=losses[-1], lr=self._waiting[-1][3])
         self._waiting = []

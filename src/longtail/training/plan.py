@@ -33,6 +33,7 @@ from longtail.runs import recipe_name
 from longtail.samplers import BY_NAME
 from longtail.text import counted
 from longtail.training.as_wished import setting_as_wished, stage_as_wished
+from longtail.training.compiling import Work, with_compiling
 from longtail.training.decays import HalfCosine
 from longtail.training.engine import Engine, choose_engine
 from longtail.training.keeping import Keeping
@@ -174,6 +175,13 @@ def make_plan(images: ImageSet, recipe: str, seed: int, wishes: Wishes) -> Plan:
         way = way.on_frozen_features(name)
     side = wishes.get("image_size")
     preprocessing = _preprocessing(images, backbone, side)
+    engine = engine_for(setting, preprocessing, wishes)
+    if seen := way.epochs_of_backbone * len(images.train):
+        engine = with_compiling(
+            engine,
+            wishes.get("compile") or "auto",
+            lambda: Work.of(build_backbone(backbone, side), preprocessing.size, seen),
+        )
     return Plan(
         images=images,
         recipe_name=name,
@@ -183,7 +191,7 @@ def make_plan(images: ImageSet, recipe: str, seed: int, wishes: Wishes) -> Plan:
         weights=str(weights),
         image_size=side,
         preprocessing=preprocessing,
-        engine=engine_for(setting, preprocessing, wishes),
+        engine=engine,
         keeping=Keeping.wished(wishes),
         seed=seed,
         wishes=wishes,

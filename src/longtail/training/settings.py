@@ -46,8 +46,10 @@ class Setting:
     def optimizer(self) -> Callable[..., torch.optim.Optimizer]:
         """Parameter groups and learning rate to an optimiser."""
         if self.algorithm == "adamw":
-            return partial(torch.optim.AdamW, weight_decay=self.weight_decay)
-        return partial(torch.optim.SGD, momentum=0.9, weight_decay=self.weight_decay, nesterov=self.nesterov)
+            return partial(torch.optim.AdamW, weight_decay=self.weight_decay, fused=True)
+        return partial(
+            torch.optim.SGD, momentum=0.9, weight_decay=self.weight_decay, nesterov=self.nesterov, fused=True
+        )
 
     def by_adamw(self, *, fine_tuning: bool) -> Setting:
         """The setting by AdamW (Loshchilov and Hutter, ICLR 2019), at a rate and a weight decay that are its own.

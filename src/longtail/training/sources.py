@@ -16,6 +16,7 @@ from longtail.data.images.preprocessing import Preprocessing
 from longtail.data.loading.loader import Loader
 from longtail.draws import Key
 from longtail.samplers import LabelIndex
+from longtail.training.compiling import compiled
 from longtail.training.engine import Engine
 from longtail.training.pieces import Piece, Pieces
 from longtail.training.stage import Stage, Targets
@@ -78,7 +79,8 @@ class Images(Source):
         learns: bool,
     ) -> None:
         self._loader, self._preprocessing, self._engine = loader, preprocessing, engine
-        self._stage, self.pieces, self._backbone, self._learns = stage, pieces, backbone, learns
+        self._stage, self.pieces, self._learns = stage, pieces, learns
+        self._backbone = compiled(backbone) if engine.compiled and learns else backbone
 
     def samples(self, order: Order, key: Key, epoch: int, first: int = 0) -> Iterator[Sample]:
         """Images (B, 3, H, W), normalised."""

@@ -27,7 +27,7 @@ from longtail.training.evidence import Edited, Evidence
 
 Targets = Tensor | Mixed
 OptimizerFunction = Callable[..., torch.optim.Optimizer]  # (parameter groups, lr) -> optimizer
-SGD: OptimizerFunction = partial(torch.optim.SGD, momentum=0.9, weight_decay=2e-4)
+SGD: OptimizerFunction = partial(torch.optim.SGD, momentum=0.9, weight_decay=2e-4, fused=True)
 WHOLE_NETWORK: Mapping[str, float] = {"backbone": 1.0, "head": 1.0}
 HEAD_ALONE: Mapping[str, float] = {"head": 1.0}
 SMALLEST_PIECE = 2  # images: of one alone, batch norm has no variance
@@ -54,7 +54,7 @@ class Stage:
     accumulate: int = 1
     """In how many pieces a batch is taken; their gradients add up to that of the whole batch's loss."""
     average: float | None = None
-    """Decay a step of an exponential moving average of the weights, which is then the outcome; None keeps none."""
+    """Decay a step of a moving average of the weights, which is then the outcome (see averaging); None keeps none."""
     samplings: tuple[Sampling, ...] = field(default_factory=lambda: (instance(),))
     """Which images come when; of several, each gives a batch, and the network sees them as one."""
     mixing: Mixing | None = None
@@ -169,6 +169,12 @@ class Recipe:
         """The steps that train by gradient."""
         return tuple(step for step in self.steps if isinstance(step, Stage))
 
+    @property
+    def epochs_of_backbone(self) -> int:
+        """How many epochs the backbone learns for; one of several samplings counts as several."""
+        learning = (stage for stage in self.stages if any(path.startswith("backbone") for path in stage.learns))
+        return sum(stage.epochs * len(stage.samplings) for stage in learning)
+
     def sampled_by(self, sampling: Sampling, name: str) -> Recipe:
         """The same with another sampling in the first stage.
 
@@ -210,5 +216,6 @@ def is_frozen(module: nn.Module) -> bool:
 def _optimizer_name(optimizer: OptimizerFunction) -> str:
     if not isinstance(optimizer, partial):
         return getattr(optimizer, "__name__", repr(optimizer))
-    numbers = ", ".join(f"{name} {value:g}" for name, value in optimizer.keywords.items())
+    said = {name: value for name, value in optimizer.keywords.items() if name != "fused"}  # a matter of speed
+    numbers = ", ".join(f"{name} {value:g}" for name, value in said.items())
     return f"{optimizer.func.__name__}({numbers})"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from longtail import interrupts
 from longtail.counts import ShotBorders
@@ -20,13 +19,14 @@ from longtail.data.parts import ImageSet, Part
 from longtail.draws import Key
 from longtail.metrics import Outcomes, accuracy, balanced_accuracy
 from longtail.models.classifier import Classifier
-from longtail.runs import Predictions, RunFolder
+from longtail.runs import RunFolder
 from longtail.samplers import LabelIndex
 from longtail.training.checkpoints import Checkpoint, Checkpoints, Position
 from longtail.training.engine import Engine
-from longtail.training.evidence import Evidence, Features
+from longtail.training.evidence import Evidence
 from longtail.training.extraction import Cache, Extraction
 from longtail.training.gradient import Gradient
+from longtail.training.inference import Inference
 from longtail.training.learning import Learning
 from longtail.training.log import NotFiniteError, StageLog, Turn
 from longtail.training.memory import Attempt, blank_steps, fits_memory
@@ -36,8 +36,6 @@ from longtail.training.sources import CachedFeatures, FrozenNetwork, Images, Sou
 from longtail.training.stage import HeadEdit, Stage, Step, is_frozen
 from longtail.watching import Watcher
 from longtail.world import ALONE, World
-
-TEST_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -113,12 +111,12 @@ class Trainer:
         index = LabelIndex.of(part.labels, classifier.head.classes)
         pieces = Pieces(stage.batch_size, len(stage.samplings), stage.accumulate, self.world)
         source = self._source(classifier.backbone, stage, part, backbone_learns, pieces)
+        at_once = -(-len(pieces.own) // pieces.number)
         gradient = Gradient(stage, learning, source, pieces, self.engine)
 
         with (
             closing(source),
             self._in_step(),
-            fits_memory(stage, len(pieces.own) // pieces.number, self._attempt(learning)),
             StageLog(self.folder, self.watcher, stage, turn, steps, kept) as log,
         ):
             try:
@@ -130,7 +128,7 @@ class Trainer:
 
                     order = order_of(stage, index, here, epoch, steps)
                     for sample in source.samples(order, here, epoch, position.step):
-                        with interrupts.held():
+                        with interrupts.held(), fits_memory(stage, at_once, self._attempt(learning)):
                             loss = gradient.of(sample, here, epoch, position.step)
                             learning.step(stage.clip)
                             log.step(epoch, position.step, loss, rate)
@@ -141,6 +139,7 @@ class Trainer:
 
                     if epoch == 0:
                         source.check()  # a broken image that no batch held shows now, not hours later
+                    self.world.follow_first(learning.outcome.buffers())  # each process has its own statistics
                     validated = self._validate(learning.outcome, stage, validation)
                     with interrupts.held():
                         log.end_epoch(epoch, rate, validated)
@@ -160,8 +159,8 @@ class Trainer:
         evidence = Evidence(
             images.counts,
             borders,
-            see_train=lambda: self.features(backbone, images.train),
-            see_validation=lambda: self.features(backbone, validation) if validation is not None else None,
+            see_train=lambda: self.inference.features(backbone, images.train),
+            see_validation=lambda: self.inference.features(backbone, validation) if validation is not None else None,
         )
         with torch.no_grad():
             edited = step.edit(classifier.head, evidence)
@@ -170,52 +169,18 @@ class Trainer:
             self.watcher.say(f"{step.name}: {edited.says}")
         return self.engine.place(Classifier(backbone, edited.head))
 
-    @torch.no_grad()
-    def features(self, backbone: nn.Module, part: Part) -> Features:
-        """Features of all images of a part, not augmented, in float32 (from the cache as far as float16 holds them).
-
-        Raises:
-            UnreadableImages: an image cannot be decoded; the pass over all images is finished first.
-        """
-        labels = torch.from_numpy(part.labels).to(self.engine.device)
-        if self.cache is not None:
-            return Features(self._extraction(self.cache).plain(backbone, part).to(self.engine.device), labels)
-        return Features(self._passes(self.engine.place(backbone).eval(), part, "features"), labels)
-
-    @torch.no_grad()
-    def predict(self, classifier: Classifier, part: Part, name: str) -> Predictions:
-        """Logits of all images of a part, in float32.
-
-        Raises:
-            UnreadableImages: an image cannot be decoded; the pass over all images is finished first.
-        """
-        classifier = self.engine.place(classifier).eval()
-        if self.cache is not None and is_frozen(classifier.backbone):
-            values = self.features(classifier.backbone, part).values
-            logits = torch.cat([classifier.head.logits(some) for some in values.split(TEST_BATCH)])
-        else:
-            logits = self._passes(classifier, part, name)
-        return Predictions(logits.float().cpu().numpy(), part.labels, part.identities)
-
-    def _passes(self, network: nn.Module, part: Part, name: str) -> Tensor:
-        """What a network makes of all images of a part; processes share the work."""
-        outputs = self.world.collected(self._batches(network, part, name), len(part), TEST_BATCH)
-        return outputs.to(self.engine.device)
-
-    def _batches(self, network: nn.Module, part: Part, name: str) -> Iterator[Tensor]:
-        loader = self.loader(part, None, TEST_BATCH)
-        own = self.world.dealt(len(part), TEST_BATCH)
-        with closing(loader), self.watcher.task(name, len(own), "images") as task:
-            for batch in loader.batches(own):
-                yield network(self.engine.images(self.preprocessing.normalise(batch.images)))
-                task.advance(len(batch.labels))
+    @property
+    def inference(self) -> Inference:
+        """The same engine over images as they are."""
+        kept = None if self.cache is None else self._extraction(self.cache)
+        return Inference(self.engine, self.preprocessing, self.loader, self.watcher, self.world, kept)
 
     def _validate(self, classifier: Classifier, stage: Stage, part: Part | None) -> dict[str, float]:
         if part is None:
             return {}
         cache = None if stage.moves_batch_norm else self.cache  # features of statistics that move are not worth keeping
-        self.world.follow_first(classifier.buffers())
-        predictions = replace(self, watcher=Watcher(), cache=cache).predict(classifier, part, "validating")
+        inference = replace(self, watcher=Watcher(), cache=cache).inference
+        predictions = inference.predict(classifier, part, "validating")
         outcomes = Outcomes.of(predictions.logits, predictions.labels)
         return {
             "validation_accuracy": accuracy(outcomes),
@@ -239,9 +204,9 @@ class Trainer:
         return FrozenNetwork(images, backbone, self.engine, pixels=stage.batch_size * height * width)
 
     def _attempt(self, learning: Learning) -> Attempt | None:
-        """How to find out what fits into the memory; unknown where the backbone sees many batches at once."""
+        """How to find out what fits into the memory; None where the backbone sees many batches at once, or others wait."""
         backbone = learning.classifier.backbone
-        if is_frozen(backbone):
+        if is_frozen(backbone) or self.world.size > 1:
             return None
         return blank_steps(backbone, learning.optimizer, self.engine, self.preprocessing.size)
 
@@ -254,13 +219,15 @@ class Trainer:
             interrupts.end()
 
     def _keep(self, position: Position, learning: Learning, log: StageLog) -> None:
-        """Write a checkpoint. What a log says belongs to it, and a loss that is no number shows before."""
+        """Write a checkpoint, unless the loss or the weights have left the finite numbers: then the last one stays."""
         if self.checkpoints and self.world.rank == 0:
             facts = {"head": learning.classifier.head.description(), **log.facts}
-            self.checkpoints.save(Checkpoint(position, learning.tensors(), facts))
+            tensors = learning.tensors()
+            if all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+                self.checkpoints.save(Checkpoint(position, tensors, facts))
 
     def _extraction(self, cache: Cache) -> Extraction:
-        return Extraction(cache, self.engine, self.preprocessing, self.loader, self.watcher)
+        return Extraction(cache, self.engine, self.preprocessing, self.loader, self.watcher, self.world)
 
     def loader(self, part: Part, augmentation: Augmentation | None, batch_size: int) -> Loader:
         """Batches of a part on the device."""

@@ -12,6 +12,7 @@ from longtail.data.asked import BadImages, Reading, check_bad_images
 from longtail.data.loading.holding import Loading
 from longtail.errors import LongtailError, unknown
 from longtail.samplers import BY_NAME
+from longtail.training.compiling import Compile
 from longtail.training.decays import DECAYS
 from longtail.training.published import Numbers
 from longtail.training.settings import Algorithm
@@ -50,6 +51,8 @@ class Wishes(Reading, total=False):
     """In how many pieces a batch is taken, in every stage, for the memory of one of them."""
     ema: float | None
     """Decay a step of an exponential moving average of the weights, which every stage then ends in."""
+    compile: Compile | None
+    """Whether a backbone that learns is compiled: `on`, `off`, or `auto` for where that pays."""
     sync_bn: bool
     """Whether batch norm's statistics are those of the batch of all processes; else each has its own."""
     checkpoint_every: float
@@ -83,6 +86,7 @@ CHOICES: dict[str, tuple[str, Iterable[str]]] = {
     "numbers": ("source of numbers", get_args(Numbers)),
     "optimizer": ("optimiser", get_args(Algorithm)),
     "schedule": ("schedule", DECAYS),
+    "compile": ("way to compile", get_args(Compile)),
 }
 """Wishes that are one of several names, and what these are called."""
 

@@ -93,7 +93,7 @@ def test_a_cut_off_writer_loses_unfinished_rows_only(store: FeatureStore, monkey
                 raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(features, "_append", torn)
+            patch.setattr(features, "write_behind", torn)
             try:
                 FeatureStore.open(store.path.parent, KEY, D).write(digests(2, 5), values(2, 5))
                 assert stop == whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -153,14 +154,17 @@ def _leave_signals_to_the_parent(worker: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    if hasattr(signal, "sigwaitinfo"):
-        threading.Thread(target=_end_for, args=(os.getppid(),), daemon=True).start()
+    parent = multiprocessing.parent_process()
+    if parent is not None and hasattr(signal, "sigtimedwait"):
+        threading.Thread(target=_end_for, args=(parent.pid,), daemon=True).start()
     else:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-def _end_for(parent: int) -> None:
-    """End this process when its parent says so."""
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-        pass
+def _end_for(parent: int | None) -> None:
+    """End this process when its parent says so or is gone, whose locks and connections live as long as its children."""
+    while os.getppid() == parent:
+        arrived = signal.sigtimedwait({signal.SIGTERM}, 1.0)
+        if arrived is not None and arrived.si_pid == parent:
+            break
     os._exit(0)

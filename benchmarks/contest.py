@@ -1,0 +1,161 @@
+"""The training that speed is measured by: the first stage of GCL with mixup on a ResNet-32, on images made here.
+
+Both sides go through it: this engine, and `published_loop`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from longtail.counts import ClassCounts
+from longtail.data.images.preprocessing import CIFAR_MEAN, CIFAR_STD, Preprocessing
+from longtail.data.parts import Part
+from longtail.data.pixels import InMemory
+from longtail.draws import Key
+from longtail.models.classifier import Classifier
+from longtail.models.heads import Cosine
+from longtail.models.resnet32 import ResNet32
+from longtail.runs import RunFolder
+from longtail.training.compiling import Work, with_compiling
+from longtail.training.engine import Engine, choose_engine
+from longtail.training.log import Turn
+from longtail.training.recipes.cosines import gcl
+from longtail.training.settings import CIFAR
+from longtail.training.stage import Stage
+from longtail.training.trainer import Trainer
+from longtail.watching import Watcher
+from published_loop import SIDE, Pictures, PublishedLoop
+
+OURS, EAGER = "ours", "ours, not compiled"
+PUBLISHED = ("published, 0 workers", "published, 2 workers")
+CLASSES, RATIO = 10, 100
+PUBLISHED_RUN = 200 * 12_406
+"""Images of the first stage as published: epochs, and training images of CIFAR-10 at this ratio."""
+PREPROCESSING = Preprocessing((SIDE, SIDE), CIFAR_MEAN, CIFAR_STD)
+KEY = Key.of_seed(0)
+
+
+@dataclass
+class Stopwatch:
+    """Notes the time of each step; the first `left_out` of them are not counted."""
+
+    left_out: int
+    begin: Callable[[], object] = lambda: None
+    """Called when the counted steps begin, to wait for another process."""
+
+    def __post_init__(self) -> None:
+        self.times: list[float] = []
+
+    def tick(self, *_: object) -> None:
+        """A step begins."""
+        if len(self.times) == self.left_out:
+            self.begin()
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        self.times.append(time.perf_counter())
+
+    @property
+    def seconds(self) -> float:
+        """Of a step."""
+        return (self.times[-1] - self.times[self.left_out]) / (len(self.times) - 1 - self.left_out)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """A batch size, how many steps a round has, and where."""
+
+    batch: int
+    warm_up: int
+    steps: int
+    device: str = "cpu"
+
+    def part(self) -> Part:
+        """Random images of a long tail, enough for one round."""
+        number = (self.warm_up + self.steps + 1) * self.batch
+        shares = RATIO ** -np.linspace(0, 1, CLASSES)
+        draw = np.random.default_rng(0)
+        common = draw.choice(CLASSES, number - CLASSES, p=shares / shares.sum())
+        labels = np.concatenate([np.arange(CLASSES), common])
+        images = draw.integers(0, 256, (number, 3, SIDE, SIDE), dtype=np.uint8)
+        return Part(labels, tuple(map(str, range(number))), InMemory(torch.from_numpy(images)))
+
+    def stage(self, part: Part) -> Stage:
+        """The recipe's first stage, one epoch of it."""
+        first = gcl(counts_of(part), replace(CIFAR, batch_size=self.batch)).stages[0]
+        return replace(first, epochs=1)
+
+    def eager(self) -> Engine:
+        """What a run chooses here, without compiling."""
+        return choose_engine(self.device).for_batches_of(self.batch * SIDE * SIDE)
+
+    def engine(self) -> Engine:
+        """What a run as long as the published one chooses here."""
+        return with_compiling(self.eager(), "auto", lambda: Work.of(ResNet32(), (SIDE, SIDE), PUBLISHED_RUN))
+
+    def sides(self) -> tuple[str, ...]:
+        """Who takes part."""
+        return (OURS, EAGER, *PUBLISHED) if self.engine().compiled else (OURS, *PUBLISHED)
+
+    def seconds(self, side: str, begin: Callable[[], object] = lambda: None) -> float:
+        """How long a step of one side takes."""
+        part, watch = self.part(), Stopwatch(self.warm_up, begin)
+        if side in PUBLISHED:
+            loop = PublishedLoop.new(counts_of(part), self.device)
+            loop.run(pictures_of(part), self.batch, workers=int(side.split()[1]), tick=watch.tick)
+        else:
+            stage = self.stage(part)
+            engine = self.engine() if side == OURS else self.eager()
+            classifier = engine.place(new_classifier())
+            classifier.head.register_forward_pre_hook(watch.tick)
+            train(engine, classifier, stage, part)
+        return watch.seconds
+
+
+def new_classifier() -> Classifier:
+    """Untrained, the same each time."""
+    torch.manual_seed(0)
+    return Classifier(ResNet32(), Cosine(ResNet32.num_features, CLASSES))
+
+
+def counts_of(part: Part) -> ClassCounts:
+    """Images per class."""
+    return ClassCounts(tuple(np.bincount(part.labels).tolist()))
+
+
+def pictures_of(part: Part) -> Pictures:
+    """The same images for the published way."""
+    assert isinstance(part.pixels, InMemory)
+    return Pictures(part.pixels.images.permute(0, 2, 3, 1).contiguous().numpy(), part.labels.tolist())
+
+
+def train(engine: Engine, classifier: Classifier, stage: Stage, part: Part) -> list[float]:
+    """One stage; the losses of its steps."""
+    with tempfile.TemporaryDirectory() as place, engine.running():
+        folder = RunFolder(Path(place))
+        trainer_for(engine, folder).fit(classifier, stage, part, Turn(1, 1, 1), KEY)
+        return [step["loss"] for step in folder.steps]
+
+
+def trainer_for(engine: Engine, folder: RunFolder) -> Trainer:
+    """As a run has it."""
+    return Trainer(engine, PREPROCESSING, folder, workers=0, watcher=Watcher())
+
+
+def processor() -> str:
+    """How the processor multiplies bfloat16."""
+    if torch.cpu._is_amx_tile_supported():
+        return "amx"
+    return "avx512_bf16" if torch.cpu._is_avx512_bf16_supported() else "other"
+
+
+def quieten() -> None:
+    """More workers than cores is what is asked for here."""
+    warnings.filterwarnings("ignore", "This DataLoader will create")
