@@ -5,16 +5,20 @@
 Torchvision's ImageFolder with transforms v1 and v2 and a DataLoader, and this library's Loader, with the same
 transform, one after the other in each round of one run. Figures are medians (least, most); ratios are to the best of
 torchvision's. First it is checked that both make the same pixels of the same window. Photographs are made of
-scikit-learn's two samples, enlarged, with grain, as JPEGs of quality 90; `memory` are 32 x 32 pixels.
+scikit-learn's two samples, enlarged, with grain, as JPEGs of quality 90; `memory` are 32 x 32 pixels. How long a large
+JPEG takes at any scale depends on its bits a pixel, all of which have to be read: cameras write 1 to 3, so that the
+largest photographs are measured at several.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import statistics
 import tempfile
 import time
 import warnings
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -43,31 +47,46 @@ TARGET = 224
 PASS = {"memory": 20_000, "500x375": 384, "2048x1536": 96, "4000x3000": 32}  # images, each time
 BATCH = {"memory": 128, "500x375": 32, "2048x1536": 16, "4000x3000": 8}
 DIFFERENT_FILES = 16
+QUALITY = 90
+BITS = {"4000x3000": (1.0, 1.4, 2.1)}  # a pixel, in place of that quality
 
 Transform = Callable[[Image.Image], Tensor]
 Run = Callable[[], float]
 """One pass; images a second."""
 
 
-def photographs(folder: Path, size: tuple[int, int], count: int) -> Part:
-    """`count` JPEGs, some of them links to others, in one class folder."""
+def photographs(folder: Path, size: tuple[int, int], count: int, bits: float | None = None) -> Part:
+    """`count` JPEGs of about so many bits a pixel, some of them links to others, in one class folder."""
     samples = [Image.fromarray(array) for array in load_sample_images().images]
+    enlarged = [sample.resize(size, Image.Resampling.BICUBIC) for sample in samples]
+    qualities = [QUALITY if bits is None else quality_for(_grainy(sample, 0), bits) for sample in enlarged]
     (folder / "class").mkdir(parents=True)
     names = [f"class/{number:05}.jpg" for number in range(count)]
     for number, name in enumerate(names):
         if number < DIFFERENT_FILES:
-            _grainy(samples[number % 2].resize(size, Image.Resampling.BICUBIC), number).save(folder / name, quality=90)
+            _grainy(enlarged[number % 2], number).save(folder / name, quality=qualities[number % 2])
         else:
             (folder / name).hardlink_to(folder / names[number % DIFFERENT_FILES])
     lengths = np.array([(folder / name).stat().st_size for name in names])
-    bits = 8 * lengths.mean() / (size[0] * size[1])
-    print(f"\n{size[0]} x {size[1]}: {lengths.mean() / 1000:.0f} kB a file, {bits:.2f} bits a pixel")
+    found = 8 * lengths.mean() / (size[0] * size[1])
+    print(f"\n{size[0]} x {size[1]}: {lengths.mean() / 1000:.0f} kB a file, {found:.2f} bits a pixel")
     return Part(np.zeros(count, np.int64), tuple(names), Files(folder, tuple(names), lengths, size[::-1]))
 
 
 def _grainy(image: Image.Image, seed: int) -> Image.Image:
     grain = np.random.default_rng(seed).normal(0, 5, (image.height, image.width, 1))
     return Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
+
+
+def quality_for(image: Image.Image, bits: float) -> int:
+    """The least quality that takes so many bits a pixel."""
+
+    def taken(quality: int) -> float:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=quality)
+        return 8 * len(file.getvalue()) / (image.width * image.height)
+
+    return bisect_left(range(100), bits, lo=1, key=taken)
 
 
 class Small(Dataset[tuple[Tensor, int]]):
@@ -154,12 +173,12 @@ def memory(arguments: argparse.Namespace) -> None:
     compare(runs, arguments.rounds)
 
 
-def files(name: str, arguments: argparse.Namespace) -> None:
+def files(name: str, arguments: argparse.Namespace, bits: float | None = None) -> None:
     """JPEGs to 224 by a random window and flip."""
     width, height = (int(side) for side in name.split("x"))
     preprocessing = Preprocessing((TARGET, TARGET), HALF, HALF, "bilinear", 0.875)
     with tempfile.TemporaryDirectory() as place:
-        part = photographs(Path(place) / "images", (width, height), PASS[name])
+        part = photographs(Path(place) / "images", (width, height), PASS[name], bits)
         _check_pixels(part, preprocessing)
         augmentation: Augmentation = RandomResizedCropFlip()
         runs: dict[str, Run] = {}
@@ -236,7 +255,8 @@ def main() -> None:
         if name == "memory":
             memory(arguments)
         else:
-            files(name, arguments)
+            for bits in BITS.get(name, (None,)):
+                files(name, arguments, bits)
 
 
 if __name__ == "__main__":

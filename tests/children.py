@@ -30,7 +30,7 @@ def in_a_child(work: Callable[..., Any], *arguments: Any, within: float = 120.0)
     context.set_forkserver_preload(PRELOADED)
     answer, question = context.Pipe(duplex=False)
     with answer, question:
-        child = context.Process(target=_one, args=(question, work, arguments))
+        child = context.Process(target=_one, args=(multiprocessing.get_start_method(), question, work, arguments))
         child.start()
         child.join(within)
         if child.exitcode is None:
@@ -39,6 +39,7 @@ def in_a_child(work: Callable[..., Any], *arguments: Any, within: float = 120.0)
         return Ended(child.exitcode, answer.recv() if answer.poll() else None)
 
 
-def _one(question: Connection, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+def _one(start: str, question: Connection, work: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    multiprocessing.set_start_method(start, force=True)  # of its own children, as usual on this system
     torch.set_num_threads(1)
     question.send(work(*arguments))

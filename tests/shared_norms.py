@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from longtail.models.heads import Linear
 from longtail.models.resnet32 import ResNet32
 from longtail.models.sync_batch_norm import synchronised
-from longtail.world import World
+from longtail.world import ALONE, World
 from shared_work import rows_of, seeded
 
 BATCH = 7
@@ -30,12 +30,17 @@ NORMS: Mapping[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 }
 
 
+def over_all_rows(network: nn.Module, world: World) -> nn.Module:
+    """As several processes norm; one process alone has all rows, and torch's own norm to compare with."""
+    return network if world == ALONE else synchronised(network, world)
+
+
 def norms(world: World, dtype: torch.dtype) -> dict[str, Tensor]:
     """Outputs, gradients and statistics of two steps of every norm, then its evaluation; of the own rows, together."""
     found = {}
     for name, (make, shape) in NORMS.items():
         torch.manual_seed(0)
-        norm = synchronised(make(), world).to(dtype)
+        norm = over_all_rows(make(), world).to(dtype)
         with torch.no_grad():
             for parameter in norm.parameters():
                 parameter.uniform_(0.5, 1.5)
@@ -58,7 +63,7 @@ def norms(world: World, dtype: torch.dtype) -> dict[str, Tensor]:
 def far_from_zero(world: World) -> dict[str, Tensor]:
     """Mean and variance of numbers around a thousand, where a mean of squares would lose them."""
     values = seeded(0, BATCH, 5, 30, 30) + torch.tensor([1e3, -1e3, 1e4, 0, 1]).reshape(5, 1, 1)
-    norm = synchronised(nn.BatchNorm2d(5, momentum=1.0), world)
+    norm = over_all_rows(nn.BatchNorm2d(5, momentum=1.0), world)
     norm(values[world.rows(BATCH)])
     return {"values": values, **norm.state_dict()}
 
@@ -66,7 +71,7 @@ def far_from_zero(world: World) -> dict[str, Tensor]:
 def in_bfloat16(world: World) -> dict[str, Tensor]:
     """A convolution and its norm under autocast."""
     torch.manual_seed(0)
-    network = synchronised(nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)), world)
+    network = over_all_rows(nn.Sequential(nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5)), world)
     images = seeded(0, BATCH, 3, 8, 8)
     with torch.autocast("cpu", torch.bfloat16):
         outputs = network(images[world.rows(BATCH)])
@@ -76,10 +81,14 @@ def in_bfloat16(world: World) -> dict[str, Tensor]:
     return {"outputs": world.together(outputs.detach(), BATCH), **network.state_dict(), **gradients}
 
 
-def resnet32(world: World, dtype: torch.dtype) -> dict[str, Tensor]:
-    """A step of ResNet-32: features, loss, gradients, weights after it and statistics; then its evaluation."""
+def resnet32(world: World, dtype: torch.dtype, same_norm: bool = False) -> dict[str, Tensor]:
+    """A step of ResNet-32: features, loss, gradients, weights after it and statistics; then its evaluation.
+
+    One process takes torch's own norm, or the `same_norm` as several.
+    """
     torch.manual_seed(0)
-    network, head = synchronised(ResNet32().to(dtype), world), Linear(64, 10).to(dtype)
+    whole = synchronised if same_norm else over_all_rows
+    network, head = whole(ResNet32().to(dtype), world), Linear(64, 10).to(dtype)
     learning = [*network.parameters(), *head.parameters()]
     images, targets = seeded(0, BATCH, 3, 8, 8).to(dtype), torch.arange(BATCH)
     features = world.together(network(images[world.rows(BATCH)]), BATCH)

@@ -86,7 +86,7 @@ REBALANCING = HOW_TO_READ | {
 }
 FROZEN = {
     "train": {"data", "--recipe", "--seed", "--resume", "--out"} | WISHES,
-    "compare": {"data", "--recipes", "--seeds", "--resume", "--out"} | WISHES,
+    "compare": {"data", "--recipes", "--seeds", "--jobs", "--resume", "--out"} | WISHES,
     "rebalance": {"model", "data", "--how", "--sampler", "--loss", "--seed", "--out"} | REBALANCING,
     "compare-rebalanced": {"model", "data", "--how", "--sampler", "--loss", "--seeds", "--out"} | REBALANCING,
     "predict": {"run", "images", "--format", "--top", "--test-prior", "--device", "--batch-size", "--workers"},

@@ -21,6 +21,7 @@ OTHER_LIBRARIES = {
     "lightning": ("lightning",),
     "second-stage": (),
     "several-machines": (),
+    "stopping-and-going-on": (),
 }
 """What a page needs besides longtail. A new page needs a line here."""
 

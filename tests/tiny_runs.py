@@ -19,7 +19,6 @@ from torch import Tensor, nn
 import longtail
 from longtail.errors import LongtailError
 from longtail.models.classifier import Classifier
-from longtail.runs import RunFolder
 from longtail.training.learning import Learning
 from longtail.training.log import Turn
 from longtail.training.stage import Stage
@@ -78,12 +77,12 @@ def tiny(pretrained: bool = False, num_classes: int = 0, **_: Any) -> ResNet:
 
 def photographs(folder: Path) -> Path:
     """Small images in three colours, to train on, to watch the training with, and to test on."""
-    return coloured(folder, IMAGES, side=SIDE + 4)
+    return coloured(folder, IMAGES, side=72)
 
 
 def train(data: Path | None, run: Path, recipe: str, **wishes: Unpack[Wishes]) -> None:
     """A run from its beginning on."""
-    with _prepared(run):
+    with prepared(run):
         longtail.train(data, recipe=recipe, out=run, **{**WISHES, **wishes})
 
 
@@ -91,7 +90,7 @@ def to_the_end(data: Path | None, run: Path, recipe: str, **wishes: Unpack[Wishe
     """Begin a run or go on with it, like somebody who does not know what has happened; see `outcome`."""
     if run.exists():
         try:
-            with _prepared(run):
+            with prepared(run):
                 longtail.resume(run, workers=wishes.get("workers"))
             return outcome(run)
         except LongtailError as error:
@@ -123,18 +122,8 @@ def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
-def _without_times(path: Path) -> bytes:
-    if path.suffix == ".jsonl":
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
-    elif path.name == "metrics.json":
-        lines = [json.loads(path.read_text())]
-    else:
-        return path.read_bytes()
-    return json.dumps([{key: value for key, value in line.items() if key not in TIMES} for line in lines]).encode()
-
-
 @contextmanager
-def _prepared(run: Path) -> Iterator[None]:
+def prepared(run: Path) -> Iterator[None]:
     """Without the page, which takes two seconds to draw; and what every stage has learnt in the end is kept."""
     learning_of, fit = Learning.of, Trainer.fit
     begun: list[Learning] = []
@@ -158,6 +147,11 @@ def _prepared(run: Path) -> Iterator[None]:
         yield
 
 
-def checkpoints_of(run: Path) -> list[str]:
-    """Names of what there is to go on from."""
-    return sorted(path.name for path in RunFolder(run).path.glob("unfinished/checkpoints/*.safetensors"))
+def _without_times(path: Path) -> bytes:
+    if path.suffix == ".jsonl":
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+    elif path.name == "metrics.json":
+        lines = [json.loads(path.read_text())]
+    else:
+        return path.read_bytes()
+    return json.dumps([{key: value for key, value in line.items() if key not in TIMES} for line in lines]).encode()

@@ -70,12 +70,14 @@ def train(
 @options.RECIPES
 @options.SEEDS
 @options.WISHES
+@options.JOBS
 @options.RESUME
 @options.OUT
 def compare(
     data: str | None,
     recipes: tuple[str, ...],
     seeds: int,
+    jobs: int,
     resume: Path | None,
     out: Path | None,
     **wishes: Unpack[Wishes],
@@ -92,7 +94,7 @@ def compare(
     if resume:
         _show(_resumed(resume))
     else:
-        _show(longtail.compare(data, recipes=recipes, seeds=seeds, out=out, watcher=Terminal(), **wishes))
+        _show(longtail.compare(data, recipes=recipes, seeds=seeds, jobs=jobs, out=out, watcher=Terminal(), **wishes))
 
 
 @cli.command

@@ -22,6 +22,7 @@ PIPE_CLOSED = 141
 WAYS_OUT = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, or give another --out"),
     **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "give another --out, or change who may write there"),
+    errno.EIO: "the disk or the way to it fails; look after it, or give another --out",
 }
 """What a user can do about an error of the system; other errors are ours, and show where they come from."""
 

@@ -420,6 +420,13 @@ COMPILE = on_machine(
     help="Compile the network for training, which takes about 3 s a layer; auto does it where the training is long "
     "enough to pay for that, on a processor with a C++ compiler.",
 )
+JOBS = on_machine(
+    "--jobs",
+    type=int,
+    metavar="RUNS",
+    default=1,
+    help="Runs at a time, each in a process of its own that keeps to its share of the cores; on a GPU they share it.",
+)
 RESUME = on_machine(
     "--resume",
     type=click.Path(path_type=Path),

@@ -112,7 +112,11 @@ class Unfinished:
                 raise LongtailError(f"Another process is at work on {self.run}; let it end, or stop it.") from None
             yield
             remove(self._request)  # what was asked is done
-        rmtree(self.path)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove what a finished run has no use for; a kill may have come in between."""
+        rmtree(self.path, ignore_errors=True)
 
 
 @contextmanager
@@ -174,6 +178,7 @@ def begin_or_go_on(path: Path, request: Request) -> Iterator[Unfinished | None]:
         with go_on(path):
             yield work
     else:
+        work.clear()
         yield None
 
 

@@ -26,10 +26,9 @@ class Focus(Part):
 
     def forward(self, loss: Tensor) -> Tensor:
         """The factor of samples with the given loss, taken as -log p."""
-        wrong = -torch.expm1(-loss)
+        wrong = -torch.expm1(-(loss.detach() if self.detached else loss))
         # The power has no gradient at 0, where gamma is below 1.
-        factor = wrong.clamp(min=torch.finfo(loss.dtype).tiny) ** self.gamma
-        return factor.detach() if self.detached else factor
+        return wrong.clamp(min=torch.finfo(loss.dtype).tiny) ** self.gamma
 
 
 class Likelihood(Part, ABC):

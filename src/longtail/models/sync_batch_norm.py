@@ -16,14 +16,13 @@ _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def synchronised(network: nn.Module, world: World) -> nn.Module:
     """The network with every batch norm over the rows of all processes; parameters, buffers and their names stay.
 
-    The network is changed, and returned: where it is itself a batch norm, another takes its place. Alone, nothing
-    changes.
+    The network is changed, and returned: where it is itself a batch norm, another takes its place. One process alone
+    gets the same norms, so that its numbers are those of several: the features to the bit, but for what the
+    convolutions make of fewer rows.
 
     >>> type(synchronised(nn.Sequential(nn.Conv2d(3, 8, 1), nn.BatchNorm2d(8)), World(0, 2))[1]).__name__
     'SyncBatchNorm'
     """
-    if world.size == 1:
-        return network
     if isinstance(network, _NORMS):
         return SyncBatchNorm(network, world)
     for name, child in network.named_children():
@@ -34,12 +33,10 @@ def synchronised(network: nn.Module, world: World) -> nn.Module:
 class SyncBatchNorm(nn.BatchNorm2d):
     """A batch norm that in training is of the n values a channel has on all processes.
 
-        y = gamma (x - mean) / s + beta,    s = sqrt(var + eps)
-        mean = sum_k n_k mean_k / n,    var = sum_k n_k (var_k + (mean_k - mean)^2) / n
+        y = gamma (x - mean) / s + beta,    s = sqrt(var + eps),    mean = sum x / n,    var = sum x^2 / n - mean^2
 
-    k counts the processes, which may have different numbers of rows. One sum over them goes forward and one backward,
-    of float32 numbers also where the values are of less. In evaluation it is an ordinary batch norm. torch's own of the
-    same name runs on GPUs alone.
+    The processes may have different numbers of rows. One sum over them goes forward, of float64 numbers, and one
+    backward. In evaluation it is an ordinary batch norm. torch's own of the same name runs on GPUs alone.
 
     Args:
         norm: any batch norm; its parameters and buffers become this one's. Those of timm, which drop and activate as
@@ -104,13 +101,13 @@ class _Normed(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Mean and variance depend on the values of all processes; those of weight and bias are of the own rows."""
         values, weight, mean, var, number = ctx.saved_tensors
-        _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            upstream, values, weight, mean, var, None, None, False, ctx.eps, [False, True, True]
-        )
-        along, mean_gradient = ctx.world.summed(torch.stack([of_weight, of_bias])) / number
         rate = (var + ctx.eps).rsqrt()
+        wide = upstream.to(var.dtype)
+        own = torch.stack([_sum(wide * values) - mean * _sum(wide), _sum(wide)])  # float64, as forward
+        along, mean_gradient = (ctx.world.summed(own) / number).to(var.dtype)
+        of_weight, of_bias = (own[0] * rate).to(var.dtype), own[1].to(var.dtype)
         scale = rate if weight is None else rate * weight
-        slope = -scale * rate * along
+        slope = -scale * rate.square() * along
         offset = -scale * mean_gradient - slope * mean
         gradient = torch.addcmul(
             torch.addcmul(_per_channel(offset, values), values, _per_channel(slope, values)),
@@ -122,18 +119,28 @@ class _Normed(torch.autograd.Function):
 
 
 def _statistics(values: Tensor, world: World) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (C,) and biased variance (C,) over all processes, and the number of values of each channel, 0-d."""
-    channels = values.shape[1]
-    unused = torch.zeros(2, channels, dtype=torch.promote_types(values.dtype, torch.float32), device=values.device)
-    own = torch.stack(torch.batch_norm_update_stats(values, unused[0], unused[1], momentum=0.0))
-    each = own.new_zeros(world.size, 2 * channels + 1)
-    each[world.rank, :-1] = own.flatten()
-    each[world.rank, -1] = values.numel() // channels
-    means, variances, numbers = world.summed(each).split([channels, channels, 1], dim=1)
-    number = numbers.sum()
-    mean = (numbers * means).sum(dim=0) / number
-    var = (numbers * (variances + (means - mean).square())).sum(dim=0) / number
-    return mean, var, number
+    """Mean (C,) and biased variance (C,) over all processes, and the number of values of each channel, 0-d.
+
+    The sums are of float64, so that they are the same however the rows are shared, and numbers far from zero keep their
+    variance.
+    """
+    sums = _sum(values)
+    norms = torch.linalg.vector_norm(values, dim=_but_channels(values), dtype=torch.float64)
+    own = torch.cat([sums, norms.square(), sums.new_full((1,), values.numel() // values.shape[1])])
+    sums, squares, number = world.summed(own).split([len(sums), len(sums), 1])
+    mean = sums / number
+    var = (squares / number - mean.square()).clamp_min(0)
+    dtype = torch.promote_types(values.dtype, torch.float32)
+    return mean.to(dtype), var.to(dtype), number[0].to(dtype)
+
+
+def _sum(values: Tensor) -> Tensor:
+    """Of each channel, float64 (C,)."""
+    return values.sum(_but_channels(values), dtype=torch.float64)
+
+
+def _but_channels(values: Tensor) -> list[int]:
+    return [dim for dim in range(values.dim()) if dim != 1]
 
 
 def _per_channel(numbers: Tensor, like: Tensor) -> Tensor:

@@ -148,6 +148,7 @@ def carry_out(
         folder.write_metrics(tested.metrics | {"train_seconds": round(seconds, 1)})
     if sitting.first:
         write_run_page(folder.path)
+    sitting.world.barrier()  # the others read what the first has written
     return Trained(Run(folder), plan.images, unreadable)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -11,18 +12,21 @@ from typing import Any, Unpack
 
 from longtail.data.images.reading import UnreadableImages
 from longtail.data.parts import ImageSet
-from longtail.deploy.run import Run, load
+from longtail.deploy.run import Run
+from longtail.device import choose_device
 from longtail.errors import LongtailError
 from longtail.interrupts import listening
 from longtail.launch import check_alone
 from longtail.metrics import summary
 from longtail.report.page import write_study_page
 from longtail.runs import StudyFolder, data_name, free_name, recipe_name
-from longtail.studies.carrying_out import Trained, prepare, train_into, without_bad
-from longtail.studies.sitting import Sitting
+from longtail.studies.carrying_out import prepare, without_bad
+from longtail.studies.jobs import Call, Share, shares, side_by_side
+from longtail.studies.part import Part, train_alone
+from longtail.text import counted
 from longtail.training.recipes import find_recipe
 from longtail.training.wishes import Wishes
-from longtail.unfinished import Request, Unfinished, begin, begin_or_go_on
+from longtail.unfinished import Request, Unfinished, begin
 from longtail.watching import Task, Watcher
 
 
@@ -48,6 +52,7 @@ def compare(
     *,
     recipes: Sequence[str] = ("ce", "gcl"),
     seeds: int = 1,
+    jobs: int = 1,
     out: str | Path | None = None,
     watcher: Watcher | None = None,
     **wishes: Unpack[Wishes],
@@ -58,6 +63,8 @@ def compare(
         data: as for `longtail.train`.
         recipes: names or `FILE.py:function`; differences are against the first.
         seeds: how many: 0, 1, ... Every recipe meets the same order of images and the same first backbone.
+        jobs: runs at a time, each in a process of its own that keeps to its share of the cores. A script that asks for
+            several does so below `if __name__ == "__main__":`, since these processes import it.
         out: the folder of the comparison, which must not exist; by default a free name under runs/.
         watcher: who is told of progress.
         **wishes: as for `longtail.train`.
@@ -66,8 +73,8 @@ def compare(
         LongtailError: something cannot be done as asked. Finished runs are kept.
     """
     check_alone("longtail compare")
-    _check(recipes, seeds)
-    request = Request.here("compare", data=data, recipes=list(recipes), seeds=seeds, **wishes)
+    _check(recipes, seeds, jobs)
+    request = Request.here("compare", data=data, recipes=list(recipes), seeds=seeds, jobs=jobs, **wishes)
     path = Path(out) if out else free_name(Path("runs"), f"{data_name(data)}-compare")
     with listening(), begin(path, request) as work:
         return compare_in(work, watcher, request)
@@ -76,22 +83,32 @@ def compare(
 def compare_in(work: Unfinished, watcher: Watcher | None, request: Request) -> Study:
     """Compare what was asked for; runs that are finished stay as they are, and one that was stopped goes on."""
     wishes: Any = dict(request.arguments)
-    data, recipes, seeds = (wishes.pop(name) for name in ("data", "recipes", "seeds"))
+    data, recipes, seeds, jobs = (wishes.pop(name) for name in ("data", "recipes", "seeds", "jobs"))
+    cores = shares(jobs, on_processor=choose_device(wishes.get("device", "auto")).type == "cpu")
     watcher, folder = _Once(watcher or Watcher()), StudyFolder(work.run)
     if wishes.get("freeze") and wishes.get("features") is None:
         wishes["features"] = str(folder.features)
     images = prepare(data, watcher, wishes).without(request.left_out)
-    several = _Several(folder, data, watcher, wishes)
+    if not images.test:
+        raise LongtailError("There is no test image, so nothing can be compared; give data with a test part.")
+    parts = [
+        Part(str(folder.run(recipe_name(recipe), seed).path), data, recipe, seed, wishes)
+        for seed, recipe in product(range(seeds), recipes)
+    ]
     while True:
         try:
-            rows, unreadable = several.train(images, recipes, range(seeds))
+            if len(cores) == 1:
+                unreadable = _one_by_one(parts, images, watcher)
+            else:
+                unreadable = _at_once(parts, work.request.left_out, cores, watcher)
             break
         except UnreadableImages as found:  # runs on other images than the rest cannot be compared
             images = without_bad(images, found, watcher, wishes)
             work.leave_out(found.reasons)
-            for seed, recipe in product(range(seeds), recipes):
-                rmtree(folder.run(recipe_name(recipe), seed).path, ignore_errors=True)
+            for part in parts:
+                rmtree(part.path, ignore_errors=True)
     names = [recipe_name(recipe) for recipe in recipes]
+    rows = [row_of(part.run) for part in parts]
     folder.write_comparison({"recipes": names, "seeds": list(range(seeds)), "rows": rows})
     write_study_page(folder.path)
     if unreadable:
@@ -114,36 +131,30 @@ class _Once(Watcher):
         return self._inner.task(name, total, unit)
 
 
-@dataclass(frozen=True)
-class _Several:
-    """What the runs of a comparison share."""
+def _one_by_one(parts: Sequence[Part], images: ImageSet, watcher: Watcher) -> UnreadableImages | None:
+    """Every run after the other; a run that fails leaves the finished ones behind."""
+    unreadable = None
+    for number, part in enumerate(parts, start=1):
+        watcher.say(f"Run {number} of {len(parts)}: {part.name}")
+        trained = part.train(images, watcher)
+        images, unreadable = trained.images, unreadable or trained.unreadable
+    return unreadable
 
-    folder: StudyFolder
-    data: str | None
-    watcher: Watcher
-    wishes: Wishes
 
-    def train(
-        self, images: ImageSet, recipes: Sequence[str], seeds: Sequence[int]
-    ) -> tuple[list[dict[str, Any]], UnreadableImages | None]:
-        """One row a run. A run that fails leaves the finished ones behind, and no folder if there are none."""
-        rows: list[dict[str, Any]] = []
-        unreadable = None
-        for seed, recipe in product(seeds, recipes):
-            self.watcher.say(f"Run {len(rows) + 1} of {len(seeds) * len(recipes)}: {recipe_name(recipe)}, seed {seed}")
-            trained = self._run(images, recipe, seed)
-            images, unreadable = trained.images, unreadable or trained.unreadable
-            rows.append(row_of(trained.run))
-        return rows, unreadable
-
-    def _run(self, images: ImageSet, recipe: str, seed: int) -> Trained:
-        """A run of the study, unless it is there already."""
-        path = self.folder.run(recipe_name(recipe), seed).path
-        request = Request.here("train", data=self.data, recipe=recipe, seed=seed, **self.wishes)
-        with begin_or_go_on(path, request) as work:
-            if work is None:
-                return Trained(load(path), images, None)
-            return train_into(Sitting.at(work, self.watcher, self.wishes), images, recipe, seed, self.wishes)
+def _at_once(
+    parts: Sequence[Part], left_out: Mapping[str, str], jobs: Sequence[Share], watcher: Watcher
+) -> UnreadableImages | None:
+    """As many runs at a time as there are shares of the machine, each as it would be by itself."""
+    watcher.say(f"{len(parts)} runs, {len(jobs)} at a time, {counted(jobs[0].threads, 'thread')} each")
+    test: dict[str, str] = {}
+    calls = [Call(part.name, train_alone, (part, dict(left_out))) for part in parts]
+    with closing(side_by_side(calls, jobs, watcher)) as ended:
+        for call, found in ended:
+            if found.training:
+                raise UnreadableImages(found.training)
+            watcher.say(f"Done: {call.name}")
+            test |= found.test
+    return UnreadableImages(test) if test else None
 
 
 def row_of(run: Run) -> dict[str, Any]:
@@ -161,10 +172,12 @@ def row_of(run: Run) -> dict[str, Any]:
     }
 
 
-def _check(recipes: Sequence[str], seeds: int) -> None:
+def _check(recipes: Sequence[str], seeds: int, jobs: int) -> None:
     if len(recipes) < 2 or len({recipe_name(recipe) for recipe in recipes}) < len(recipes):
         raise LongtailError(f"Give at least two different recipes to compare, not {', '.join(recipes) or 'none'}.")
     if seeds < 1:
         raise LongtailError(f"--seeds must be at least 1, not {seeds}.")
+    if jobs < 1:
+        raise LongtailError(f"--jobs must be at least 1, not {jobs}.")
     for recipe in recipes:
         find_recipe(recipe)

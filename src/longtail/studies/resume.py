@@ -57,6 +57,7 @@ def resume(run: str | Path, *, watcher: Watcher | None = None, **changes: Unpack
     """
     path = Path(run).absolute()
     if (found := _finished(path)) is not None:
+        Unfinished(path).clear()
         if watcher:
             watcher.say(f"{run} is finished.")
         return found

@@ -63,6 +63,8 @@ def train_in(work: Unfinished | None, watcher: Watcher | None, request: Request)
                 trained = train_into(sitting, images, recipe, seed, wishes)
                 break
             except UnreadableImages as found:
+                if sitting.world.size > 1:  # the others have not met the image, and are in the middle of a step
+                    raise
                 images = without_bad(images, found, sitting.watcher, wishes)
                 sitting.work.leave_out(found.reasons)
         if trained.unreadable:

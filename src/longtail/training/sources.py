@@ -111,7 +111,7 @@ class Images(Source):
 
     def check(self) -> None:
         """Decode what no batch has met."""
-        self._loader.decode_all()
+        self._loader.decode_all(self.pieces.world)
 
     def close(self) -> None:
         """End the workers."""

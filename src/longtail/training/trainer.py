@@ -147,6 +147,7 @@ class Trainer:
             except interrupts.Interrupted:
                 if position.step or position.epoch:  # else the step before has left all there is
                     self._keep(position, learning, log)
+                self.world.barrier()  # a launcher ends the others as soon as one has gone
                 raise
             except NotFiniteError as found:
                 images = [part.identities[index] for index in order.indices[found.step]]

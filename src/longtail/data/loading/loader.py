@@ -24,6 +24,7 @@ from longtail.data.pixels import InMemory
 from longtail.device import copies_behind
 from longtail.draws import Key
 from longtail.watching import Watcher
+from longtail.world import ALONE, World
 
 Rows = NDArray[np.int64] | list[NDArray[np.int64]]
 PROCESSOR = torch.device("cpu")
@@ -126,15 +127,15 @@ class Loader:
             images = self._augmentation.of_batch(images, key.draws(places))
             yield Batch(images, self.labels[picked], picked, places)
 
-    def decode_all(self) -> None:
-        """Decodes every image of the part that no loader has decoded yet.
+    def decode_all(self, world: World = ALONE) -> None:
+        """Decodes every image of the part that no loader has decoded yet; of several processes each does its share.
 
         Raises UnreadableImages for all that cannot be read.
         """
         if self.holding.held:
             self._held_images()
         else:
-            self._finish_pass()
+            self._finish_pass(world)
 
     def close(self) -> None:
         """Ends the workers; a later pass starts new ones."""
@@ -178,9 +179,10 @@ class Loader:
         self._workers.close()
         return held
 
-    def _finish_pass(self) -> None:
+    def _finish_pass(self, world: World = ALONE) -> None:
         """Decodes what is left of the part, so that the error names all unreadable images and not the first alone."""
-        for request, decoded in self._sweep("Decoding the other images", np.flatnonzero(~self._memory.decoded)):
+        left = np.flatnonzero(~self._memory.decoded)
+        for request, decoded in self._sweep("Decoding the other images", left[left % world.size == world.rank]):
             self._memory.note(request, decoded)
         self._refuse_unreadable()
 

@@ -163,7 +163,8 @@ def _leave_signals_to_the_parent(worker: int) -> None:
 
 def _end_for(parent: int | None) -> None:
     """End this process when its parent says so or is gone, whose locks and connections live as long as its children."""
-    while os.getppid() == parent:
+    born_of = os.getppid()  # the parent, or a server that forks for it and ends with it
+    while os.getppid() == born_of:
         arrived = signal.sigtimedwait({signal.SIGTERM}, 1.0)
         if arrived is not None and arrived.si_pid == parent:
             break

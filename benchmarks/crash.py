@@ -1,0 +1,273 @@
+"""Kills trainings, spoils checkpoints and fills disks: whatever happens, a run ends in the bits of the unbroken one.
+
+    python benchmarks/crash.py                                                # all of it: about 25 minutes of a core
+    python benchmarks/crash.py --kills 33 --chain 5 --flips 500 --faults 10   # a sample: a minute or two
+
+Every registered recipe trains a network of a few weights on 64 photographs, 64 steps and then those of its later
+stages, by `longtail.train` in a child with one thread. It is killed (SIGKILL) at a site of a seeded design, where each
+level of each of these comes equally often: recipe, first or last stage, step, operation after it, moment (before it, in
+its middle, after it), workers, workers of the process that goes on, and steps between two checkpoints. `longtail.resume`
+then goes on to the end, and everything is compared with the unbroken run: weights, all that each stage had learnt with
+the state of its optimiser, predictions, metrics, logs, split and configuration; all but seconds, bit by bit.
+tests/killing.py tells how a process is made to end there, tests/damage.py how a checkpoint is spoilt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from shutil import rmtree
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+import damage
+import killing
+from children import in_a_child
+from killing import BEGINNING, MOMENTS, OF_A_SAVE, Site, end_of, step_of
+from longtail.training.recipes import RECIPES
+from tiny_runs import EPOCHS, STEPS, differing, photographs
+
+PLACES: tuple[int | str, ...] = (*range(EPOCHS * STEPS), *("beginning",) * 2, *("end",) * 6)
+"""Where in a stage: after how many steps, or behind the last, where a checkpoint and a whole run are written."""
+AT_THE_ENDS = 48
+"""Operations from the beginning of a run on to its first step, and about as many behind its last."""
+ERRORS = (errno.ENOSPC, errno.EROFS, errno.EIO)
+BLOCK = 500  # damages that one child looks at
+MEMORY = Path("/dev/shm")  # noqa: S108  (a kill loses nothing that was written, so no disk needs to be waited for)
+
+screen = Console(highlight=False)
+
+
+class Case(NamedTuple):
+    """One row of the design."""
+
+    recipe: str
+    last_stage: bool
+    place: int | str
+    share: float
+    """Which operation after that: a share of all."""
+    moment: str
+    workers: int
+    workers_then: int
+    every: int
+    """Steps between two checkpoints."""
+    error: int
+    """What a disk says that fails."""
+
+
+class Unbroken(NamedTuple):
+    """A recipe that nothing happened to."""
+
+    outcome: dict[str, str]
+    steps: dict[int, int]
+    """Of each stage."""
+
+
+class Tried(NamedTuple):
+    """What became of a case."""
+
+    act: str
+    """What the process did last."""
+    wrong: str
+    """What is not as it has to be; empty where all is well."""
+
+
+def main() -> None:
+    """Reads the words and runs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=1000, help="runs that are killed once")
+    parser.add_argument("--chain", type=int, default=50, help="kills of one run")
+    parser.add_argument("--flips", type=int, default=10_000, help="checkpoints that are spoilt")
+    parser.add_argument("--faults", type=int, default=300, help="runs whose disk fails")
+    parser.add_argument("--seed", type=int, default=0, help="of the design")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as folder:
+        bench = Bench(Path(folder))
+        wrong = bench.kills(design(asked.kills, asked.seed))
+        wrong += bench.chain(asked.chain, asked.seed)
+        wrong += bench.damages(asked.flips, asked.seed)
+        wrong += bench.faults(design(asked.faults, asked.seed + 1))
+    for line in wrong:
+        screen.print(f"WRONG: {line}", markup=False)
+    sys.exit(bool(wrong))
+
+
+def design(number: int, seed: int) -> list[Case]:
+    """So many cases, in which every level of every factor comes equally often."""
+    draw = np.random.default_rng(seed)
+
+    def balanced(levels: Sequence[Any]) -> list[Any]:
+        rows = [levels[row % len(levels)] for row in range(number)]
+        return [rows[place] for place in draw.permutation(number)]
+
+    factors = (tuple(RECIPES), (False, True), PLACES, np.linspace(0, 1, 144, endpoint=False), MOMENTS)
+    more = ((0, 2, 4), (0, 2, 4), (1, 3, 10), ERRORS)
+    return [Case(*row) for row in zip(*map(balanced, (*factors, *more)), strict=True)]
+
+
+def site_of(case: Case, steps: dict[int, int]) -> Site:
+    """Where a recipe whose stages have so many steps is ended."""
+    stage = max(steps) if case.last_stage else min(steps)
+    if isinstance(case.place, int):
+        return Site(step_of(stage, case.place % steps[stage]), int(case.share * OF_A_SAVE), case.moment)
+    mark = BEGINNING if case.place == "beginning" else end_of(stage)
+    return Site(mark, int(case.share * AT_THE_ENDS), case.moment)
+
+
+class Bench:
+    """A folder with images, and the outcomes of unbroken runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._unbroken = folder, dict[str, Unbroken]()
+        self._data = photographs(folder / "photographs")
+
+    def kills(self, cases: Sequence[Case]) -> list[str]:
+        """Runs that are killed once."""
+        begin, tried = time.perf_counter(), []
+        for case in track(cases, "kills", console=screen, transient=True):
+            tried.append(self._tried(self._kill, case))
+        show_acts("Killed once", [each.act for each in tried])
+        for name in ("recipe", "last_stage", "workers", "workers_then", "every"):
+            counts = Counter(getattr(case, name) for case in cases)
+            levels = ", ".join(f"{level} {count}" for level, count in counts.items())
+            few = f"{len(counts)} levels, each {min(counts.values())} to {max(counts.values())} times"
+            screen.print(f"  {name}: {levels if len(counts) < 5 else few}")
+        return summed_up(f"{len(cases)} kills", cases, tried, begin)
+
+    def chain(self, number: int, seed: int) -> list[str]:
+        """One run that is killed again and again, at later and later steps of both its stages."""
+        if number == 0:
+            return []
+        begin, run, whole = time.perf_counter(), self._folder / "chain", self._whole("gcl")
+        marks = [step_of(stage, step) for stage, steps in whole.steps.items() for step in range(steps)]
+        draw = np.random.default_rng(seed)
+        places = sorted(draw.choice(len(marks), number, replace=False).tolist())
+        acts = []
+        for place in track(places, "chain", console=screen, transient=True):
+            site = Site(marks[place], int(draw.integers(OF_A_SAVE)), str(draw.choice(MOMENTS)))
+            wishes = {"workers": int(draw.choice((0, 2, 4)))}
+            ended = in_a_child(killing.killed, self._data, run, "gcl", site, 5, wishes)
+            acts.append(f"not killed: exit code {ended.code}" if ended.code != -signal.SIGKILL else "kill")
+        wrong = [act for act in acts if act != "kill"] + self._goes_on(run, "gcl", 5, 0)
+        screen.print(f"A chain of {acts.count('kill')} kills of one run: {verdict(wrong, begin)}\n")
+        return [f"chain: {each}" for each in wrong]
+
+    def damages(self, number: int, seed: int) -> list[str]:
+        """The newer of two checkpoints spoilt."""
+        if number == 0:
+            return []
+        begin, run, tally, wrong = time.perf_counter(), self._folder / "spoilt", Counter[str](), []
+        site = Site(step_of(1, 20), 0, "before")
+        in_a_child(killing.killed, self._data, run, "gcl", site, 1, {})
+        checkpoints = run / "unfinished/checkpoints"
+        size = max(path.stat().st_size for path in checkpoints.iterdir())
+        for block in track(range(-(-number // BLOCK)), "damages", console=screen, transient=True):
+            many = min(BLOCK, number - block * BLOCK)
+            ended = in_a_child(damage.check_damaged, checkpoints, many, seed + block)
+            if ended.code:
+                wrong.append(f"damages of seed {seed + block}: exit code {ended.code}")
+            else:
+                tally += ended.answer
+        table = Table("damage", "times", title=f"A checkpoint of {size:,} bytes, spoilt", title_justify="left")
+        for kind, count in tally.most_common():
+            table.add_row(kind, f"{count:,}")
+        screen.print(table)
+        screen.print(f"{tally.total():,} damages, all noticed and the older one used: {verdict(wrong, begin)}\n")
+        return wrong
+
+    def faults(self, cases: Sequence[Case]) -> list[str]:
+        """Runs whose disk refuses an operation of a save."""
+        begin, tried = time.perf_counter(), []
+        cases = [case._replace(place=number % len(PLACES)) for number, case in enumerate(cases)]
+        for case in track(cases, "faults", console=screen, transient=True):
+            tried.append(self._tried(self._fail, case))
+        show_acts("A disk that fails", [each.act for each in tried])
+        counts = Counter(errno.errorcode[case.error] for case in cases)
+        screen.print("  " + ", ".join(f"{name} {count}" for name, count in counts.items()))
+        return summed_up(f"{len(cases)} errors of a disk", cases, tried, begin)
+
+    def _tried(self, attempt: Any, case: Case) -> Tried:
+        run = self._folder / "run"
+        try:
+            tried: Tried = attempt(run, case, site_of(case, self._whole(case.recipe).steps))
+            return tried
+        finally:
+            for path in self._folder.glob("run*"):
+                rmtree(path) if path.is_dir() else path.unlink()
+
+    def _whole(self, recipe: str) -> Unbroken:
+        if recipe not in self._unbroken:
+            ended = in_a_child(killing.unbroken, self._data, self._folder / f"unbroken-{recipe}", recipe, {})
+            self._unbroken[recipe] = Unbroken(*ended.answer)
+        return self._unbroken[recipe]
+
+    def _kill(self, run: Path, case: Case, site: Site) -> Tried:
+        wishes = {"workers": case.workers}
+        ended = in_a_child(killing.killed, self._data, run, case.recipe, site, case.every, wishes)
+        if ended.code != -signal.SIGKILL:
+            return Tried("none", f"not killed, but exit code {ended.code}")
+        return Tried(
+            killing.last_act(run), "; ".join(self._goes_on(run, case.recipe, case.every, case.workers_then))
+        )
+
+    def _fail(self, run: Path, case: Case, site: Site) -> Tried:
+        arguments = (self._data, run, case.recipe, site, case.error, case.every)
+        ended = in_a_child(killing.refused, *arguments)
+        if ended.code:
+            return Tried("none", f"not answered, but exit code {ended.code}")
+        code, said, act = ended.answer
+        wrong = []
+        if code != killing.MISTAKE or said.count("Error: ") != 1 or "Traceback" in said:
+            wrong.append(f"exit code {code}, said {said!r}")
+        if run.exists() and "Go on with: longtail train --resume" not in said:
+            wrong.append("it is not said how to go on")
+        older = case.last_stage or (isinstance(case.place, int) and case.place >= case.every)
+        if older and killing.sound_checkpoints(run) == 0:
+            wrong.append("the older checkpoint is gone")
+        return Tried(act, "; ".join(wrong + self._goes_on(run, case.recipe, case.every, 0)))
+
+    def _goes_on(self, run: Path, recipe: str, every: int, workers: int) -> list[str]:
+        """What differs in the end."""
+        ended = in_a_child(killing.finished, self._data, run, recipe, every, {"workers": workers})
+        if ended.code:
+            return [f"cannot go on: exit code {ended.code}"]
+        return [f"{name} differs" for name in differing(self._whole(recipe).outcome, ended.answer)]
+
+
+def show_acts(title: str, acts: Sequence[str]) -> None:
+    """How often a process ended at what."""
+    counts = Counter(acts)
+    kinds = sorted({act.partition(" ")[2] for act in counts})
+    table = Table("operation", *MOMENTS, title=title, title_justify="left")
+    for kind in kinds:
+        table.add_row(kind, *(str(counts[f"{moment} {kind}"] or "") for moment in MOMENTS))
+    screen.print(table)
+
+
+def summed_up(what: str, cases: Sequence[Case], tried: Sequence[Tried], begin: float) -> list[str]:
+    """Says how many came out right; returns what did not."""
+    wrong = [f"{case}: {each.wrong}" for case, each in zip(cases, tried, strict=True) if each.wrong]
+    screen.print(f"{what}, {len(cases) - len(wrong)} of them: {verdict([], begin)}\n")
+    return wrong
+
+
+def verdict(wrong: Sequence[str], begin: float) -> str:
+    """In a phrase."""
+    return f"{'; '.join(wrong) or 'the bits of the unbroken run'} ({time.perf_counter() - begin:.0f} s)"
+
+
+if __name__ == "__main__":
+    main()
