@@ -45,27 +45,35 @@ KEY = Key.of_seed(0)
 
 @dataclass
 class Stopwatch:
-    """Notes the time of each step; the first `left_out` of them are not counted."""
+    """Takes the time of so many steps, after some that it leaves out."""
 
     left_out: int
+    steps: int
     begin: Callable[[], object] = lambda: None
     """Called when the counted steps begin, to wait for another process."""
 
     def __post_init__(self) -> None:
-        self.times: list[float] = []
+        self._ticks, self._start, self._end = 0, 0.0, 0.0
 
     def tick(self, *_: object) -> None:
         """A step begins."""
-        if len(self.times) == self.left_out:
+        if self._ticks == self.left_out:
             self.begin()
-        if torch.cuda.is_initialized():
-            torch.cuda.synchronize()
-        self.times.append(time.perf_counter())
+            self._start = self._now()
+        if self._ticks == self.left_out + self.steps:
+            self._end = self._now()
+        self._ticks += 1
 
     @property
     def seconds(self) -> float:
         """Of a step."""
-        return (self.times[-1] - self.times[self.left_out]) / (len(self.times) - 1 - self.left_out)
+        assert self._ticks > self.left_out + self.steps, "the training was too short"
+        return (self._end - self._start) / self.steps
+
+    def _now(self) -> float:
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
 
 @dataclass(frozen=True)
@@ -106,8 +114,8 @@ class Contest:
 
     def seconds(self, side: str, begin: Callable[[], object] = lambda: None) -> float:
         """How long a step of one side takes."""
-        part, watch = self.part(), Stopwatch(self.warm_up, begin)
-        if side in PUBLISHED:
+        part, watch = self.part(), Stopwatch(self.warm_up, self.steps, begin)
+        if side not in (OURS, EAGER):
             loop = PublishedLoop.new(counts_of(part), self.device)
             loop.run(pictures_of(part), self.batch, workers=int(side.split()[1]), tick=watch.tick)
         else:

@@ -1,14 +1,14 @@
 """Kills trainings, spoils checkpoints and fills disks: whatever happens, a run ends in the bits of the unbroken one.
 
-    python benchmarks/crash.py                                                # all of it: about 25 minutes of a core
-    python benchmarks/crash.py --kills 33 --chain 5 --flips 500 --faults 10   # a sample: a minute or two
+    python benchmarks/crash.py                                                # all of it: half an hour
+    python benchmarks/crash.py --kills 33 --chain 5 --flips 500 --faults 10   # a sample: two minutes
 
 Every registered recipe trains a network of a few weights on 64 photographs, 64 steps and then those of its later
 stages, by `longtail.train` in a child with one thread. It is killed (SIGKILL) at a site of a seeded design, where each
 level of each of these comes equally often: recipe, first or last stage, step, operation after it, moment (before it, in
-its middle, after it), workers, workers of the process that goes on, and steps between two checkpoints. `longtail.resume`
-then goes on to the end, and everything is compared with the unbroken run: weights, all that each stage had learnt with
-the state of its optimiser, predictions, metrics, logs, split and configuration; all but seconds, bit by bit.
+its middle, after it), workers, workers of the process that goes on, and steps between two checkpoints. Then
+`longtail.resume` goes on to the end, and everything is compared with the unbroken run: weights, all that each stage had
+learnt with the state of its optimiser, predictions, metrics, logs, split, configuration; all but seconds, to the bit.
 tests/killing.py tells how a process is made to end there, tests/damage.py how a checkpoint is spoilt.
 """
 
@@ -21,10 +21,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from shutil import rmtree
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -37,6 +37,7 @@ import damage
 import killing
 from children import in_a_child
 from killing import BEGINNING, MOMENTS, OF_A_SAVE, Site, end_of, step_of
+from longtail.exits import MISTAKE
 from longtail.training.recipes import RECIPES
 from tiny_runs import EPOCHS, STEPS, differing, photographs
 
@@ -49,6 +50,7 @@ BLOCK = 500  # damages that one child looks at
 MEMORY = Path("/dev/shm")  # noqa: S108  (a kill loses nothing that was written, so no disk needs to be waited for)
 
 screen = Console(highlight=False)
+Row = TypeVar("Row")
 
 
 class Case(NamedTuple):
@@ -110,10 +112,11 @@ def design(number: int, seed: int) -> list[Case]:
     draw = np.random.default_rng(seed)
 
     def balanced(levels: Sequence[Any]) -> list[Any]:
-        rows = [levels[row % len(levels)] for row in range(number)]
+        rows = [levels[row * len(levels) // number] for row in range(number)]
         return [rows[place] for place in draw.permutation(number)]
 
-    factors = (tuple(RECIPES), (False, True), PLACES, np.linspace(0, 1, 144, endpoint=False), MOMENTS)
+    shares = (np.arange(number) / number).tolist()
+    factors = (tuple(RECIPES), (False, True), PLACES, shares, MOMENTS)
     more = ((0, 2, 4), (0, 2, 4), (1, 3, 10), ERRORS)
     return [Case(*row) for row in zip(*map(balanced, (*factors, *more)), strict=True)]
 
@@ -136,16 +139,15 @@ class Bench:
 
     def kills(self, cases: Sequence[Case]) -> list[str]:
         """Runs that are killed once."""
-        begin, tried = time.perf_counter(), []
-        for case in track(cases, "kills", console=screen, transient=True):
-            tried.append(self._tried(self._kill, case))
-        show_acts("Killed once", [each.act for each in tried])
+        begin = time.perf_counter()
+        tried = [self._tried(self._kill, case) for case in shown("kills", cases)]
+        show_acts("Runs that were killed once, by what they did last", [each.act for each in tried])
         for name in ("recipe", "last_stage", "workers", "workers_then", "every"):
             counts = Counter(getattr(case, name) for case in cases)
             levels = ", ".join(f"{level} {count}" for level, count in counts.items())
             few = f"{len(counts)} levels, each {min(counts.values())} to {max(counts.values())} times"
             screen.print(f"  {name}: {levels if len(counts) < 5 else few}")
-        return summed_up(f"{len(cases)} kills", cases, tried, begin)
+        return summed_up("kills", cases, tried, begin)
 
     def chain(self, number: int, seed: int) -> list[str]:
         """One run that is killed again and again, at later and later steps of both its stages."""
@@ -156,7 +158,7 @@ class Bench:
         draw = np.random.default_rng(seed)
         places = sorted(draw.choice(len(marks), number, replace=False).tolist())
         acts = []
-        for place in track(places, "chain", console=screen, transient=True):
+        for place in shown("chain", places):
             site = Site(marks[place], int(draw.integers(OF_A_SAVE)), str(draw.choice(MOMENTS)))
             wishes = {"workers": int(draw.choice((0, 2, 4)))}
             ended = in_a_child(killing.killed, self._data, run, "gcl", site, 5, wishes)
@@ -174,30 +176,29 @@ class Bench:
         in_a_child(killing.killed, self._data, run, "gcl", site, 1, {})
         checkpoints = run / "unfinished/checkpoints"
         size = max(path.stat().st_size for path in checkpoints.iterdir())
-        for block in track(range(-(-number // BLOCK)), "damages", console=screen, transient=True):
+        for block in shown("damages", range(-(-number // BLOCK))):
             many = min(BLOCK, number - block * BLOCK)
             ended = in_a_child(damage.check_damaged, checkpoints, many, seed + block)
             if ended.code:
                 wrong.append(f"damages of seed {seed + block}: exit code {ended.code}")
             else:
                 tally += ended.answer
-        table = Table("damage", "times", title=f"A checkpoint of {size:,} bytes, spoilt", title_justify="left")
+        table = Table("damage", "times")
         for kind, count in tally.most_common():
             table.add_row(kind, f"{count:,}")
-        screen.print(table)
-        screen.print(f"{tally.total():,} damages, all noticed and the older one used: {verdict(wrong, begin)}\n")
+        screen.print(f"The newer of two checkpoints, of {size:,} bytes, spoilt", table, sep="\n")
+        screen.print(f"{tally.total():,} damages: {verdict(wrong, begin, 'all noticed, and the older one used')}\n")
         return wrong
 
     def faults(self, cases: Sequence[Case]) -> list[str]:
         """Runs whose disk refuses an operation of a save."""
-        begin, tried = time.perf_counter(), []
-        cases = [case._replace(place=number % len(PLACES)) for number, case in enumerate(cases)]
-        for case in track(cases, "faults", console=screen, transient=True):
-            tried.append(self._tried(self._fail, case))
-        show_acts("A disk that fails", [each.act for each in tried])
+        begin = time.perf_counter()
+        cases = [case._replace(place=number % (EPOCHS * STEPS)) for number, case in enumerate(cases)]
+        tried = [self._tried(self._fail, case) for case in shown("faults", cases)]
+        show_acts("Runs whose disk failed, by the operation", [each.act for each in tried])
         counts = Counter(errno.errorcode[case.error] for case in cases)
         screen.print("  " + ", ".join(f"{name} {count}" for name, count in counts.items()))
-        return summed_up(f"{len(cases)} errors of a disk", cases, tried, begin)
+        return summed_up("errors of a disk", cases, tried, begin)
 
     def _tried(self, attempt: Any, case: Case) -> Tried:
         run = self._folder / "run"
@@ -219,9 +220,7 @@ class Bench:
         ended = in_a_child(killing.killed, self._data, run, case.recipe, site, case.every, wishes)
         if ended.code != -signal.SIGKILL:
             return Tried("none", f"not killed, but exit code {ended.code}")
-        return Tried(
-            killing.last_act(run), "; ".join(self._goes_on(run, case.recipe, case.every, case.workers_then))
-        )
+        return Tried(killing.last_act(run), "; ".join(self._goes_on(run, case.recipe, case.every, case.workers_then)))
 
     def _fail(self, run: Path, case: Case, site: Site) -> Tried:
         arguments = (self._data, run, case.recipe, site, case.error, case.every)
@@ -230,11 +229,11 @@ class Bench:
             return Tried("none", f"not answered, but exit code {ended.code}")
         code, said, act = ended.answer
         wrong = []
-        if code != killing.MISTAKE or said.count("Error: ") != 1 or "Traceback" in said:
+        if code != MISTAKE or said.count("Error: ") != 1 or "Traceback" in said:
             wrong.append(f"exit code {code}, said {said!r}")
         if run.exists() and "Go on with: longtail train --resume" not in said:
             wrong.append("it is not said how to go on")
-        older = case.last_stage or (isinstance(case.place, int) and case.place >= case.every)
+        older = site.mark.startswith("stage 2") or (isinstance(case.place, int) and case.place >= case.every)
         if older and killing.sound_checkpoints(run) == 0:
             wrong.append("the older checkpoint is gone")
         return Tried(act, "; ".join(wrong + self._goes_on(run, case.recipe, case.every, 0)))
@@ -247,26 +246,31 @@ class Bench:
         return [f"{name} differs" for name in differing(self._whole(recipe).outcome, ended.answer)]
 
 
+def shown(name: str, rows: Sequence[Row]) -> Iterable[Row]:
+    """The rows, with a bar that moves."""
+    return track(rows, name, console=screen, transient=True)
+
+
 def show_acts(title: str, acts: Sequence[str]) -> None:
     """How often a process ended at what."""
     counts = Counter(acts)
     kinds = sorted({act.partition(" ")[2] for act in counts})
-    table = Table("operation", *MOMENTS, title=title, title_justify="left")
+    table = Table("operation", *MOMENTS)
     for kind in kinds:
         table.add_row(kind, *(str(counts[f"{moment} {kind}"] or "") for moment in MOMENTS))
-    screen.print(table)
+    screen.print(title, table, sep="\n")
 
 
 def summed_up(what: str, cases: Sequence[Case], tried: Sequence[Tried], begin: float) -> list[str]:
     """Says how many came out right; returns what did not."""
     wrong = [f"{case}: {each.wrong}" for case, each in zip(cases, tried, strict=True) if each.wrong]
-    screen.print(f"{what}, {len(cases) - len(wrong)} of them: {verdict([], begin)}\n")
+    screen.print(f"{len(cases) - len(wrong)} of {len(cases)} {what}: {verdict([], begin)}\n")
     return wrong
 
 
-def verdict(wrong: Sequence[str], begin: float) -> str:
+def verdict(wrong: Sequence[str], begin: float, good: str = "the bits of the unbroken run") -> str:
     """In a phrase."""
-    return f"{'; '.join(wrong) or 'the bits of the unbroken run'} ({time.perf_counter() - begin:.0f} s)"
+    return f"{'; '.join(wrong) or good} ({time.perf_counter() - begin:.0f} s)"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Children that may die: forked from a server that has loaded what takes long, and in which no operator of torch ran."""
+"""Children that may die, forked from a server that has loaded what takes long and has run no operator of torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def in_a_child(work: Callable[..., Any], *arguments: Any, within: float = 120.0)
     Raises TimeoutError for a child that takes longer than so many seconds.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
+    context.set_forkserver_preload(["__main__", *PRELOADED])
     answer, question = context.Pipe(duplex=False)
     with answer, question:
         child = context.Process(target=_one, args=(multiprocessing.get_start_method(), question, work, arguments))

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple, Unpack
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from torch import Tensor
 
 from longtail.cli import cli
-from longtail.exits import MISTAKE, answer
+from longtail.exits import answer
 from longtail.runs import RunFolder
 from longtail.training.checkpoints import Checkpoints
 from longtail.training.gradient import Gradient
@@ -161,9 +161,9 @@ def refused(data: Path, run: Path, recipe: str, site: Site, number: int, every: 
 
     words = [f"--{name.replace('_', '-')}={wish}" for name, wish in WISHES.items()]
     said = StringIO()
-    with prepared(run), pursued(run, site, fail, every=every, kinds=lambda kind: kind != STEP):
-        with redirect_stdout(StringIO()), redirect_stderr(said):
-            code = answer(cli, ["train", str(data), "--recipe", recipe, "--out", str(run), *words])
+    failing = pursued(run, site, fail, every=every, kinds=lambda kind: kind != STEP)
+    with prepared(run), failing, redirect_stdout(StringIO()), redirect_stderr(said):
+        code = answer(cli, ["train", str(data), "--recipe", recipe, "--out", str(run), *words])
     return code, said.getvalue(), met[0]
 
 

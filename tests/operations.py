@@ -107,7 +107,7 @@ class _Watch:
         self._told(Operation("make", there) if there and missing else None, self.real["mkdir"], path, mode)
 
     def add(self, folder: RunFolder, name: str, records: Iterable[Mapping[str, Any]]) -> None:
-        """An append, which Python's own files do without `os`: half of it is seen by taking the rest away for a while."""
+        """An append, which Python does without `os`: its middle is what is there while the rest is taken away."""
         operation, path = Operation("append", folder.path / name), folder.path / name
         self._onlooker.before(operation)
         end = path.stat().st_size

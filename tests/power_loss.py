@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain, combinations, product
-from os.path import commonprefix
 from pathlib import Path
 from typing import NamedTuple
 
@@ -96,7 +95,7 @@ class Disk(Onlooker):
 
     def _contents_of(self, thing: int) -> set[bytes]:
         versions = self._contents[thing]
-        certain = commonprefix(versions)
+        certain = versions[0][: min(_alike(versions[0], version) for version in versions)]
         synced, now = (version[len(certain) :] for version in (versions[0], versions[-1]))
         return {certain + rest for rest in (synced, now, now[: len(now) // 2], bytes(len(now)))}
 
@@ -118,6 +117,12 @@ def _apply(changes: Iterable[_Change], names: dict[Path, int]) -> None:
             names.pop(name, None)
         else:
             names[name] = thing
+
+
+def _alike(one: bytes, other: bytes) -> int:
+    """How many bytes two begin with that are the same."""
+    differ = (place for place, (left, right) in enumerate(zip(one, other, strict=False)) if left != right)
+    return next(differ, min(len(one), len(other)))
 
 
 def _reachable(name: Path, names: dict[Path, int]) -> bool:

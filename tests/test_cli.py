@@ -62,6 +62,7 @@ WISHES = HOW_TO_READ | {
     "--loading",
     "--workers",
     "--compile",
+    "--precision",
     "--checkpoint-every",
 }
 REBALANCING = HOW_TO_READ | {
@@ -139,7 +140,8 @@ def test_a_command_says_what_its_function_takes(name: str) -> None:
     unsaid = {"watcher", "workers"}  # describe decodes in its own process
     if "rebalanc" in name:
         unsaid |= {"weights", "numbers", "freeze", "sampling"}  # the model has its own
-        unsaid |= {"schedule", "warm_up", "backbone_lr", "accumulate", "sync_bn", "compile"}  # of a backbone that learns
+        unsaid |= {"schedule", "warm_up", "backbone_lr", "accumulate", "sync_bn"}  # of a backbone that learns
+        unsaid |= {"compile", "precision"}
     assert taken - said <= unsaid
 
 

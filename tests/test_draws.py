@@ -30,6 +30,19 @@ def test_slicing_and_drawing_commute(draws: Draws, like: torch.Tensor) -> None:
         assert torch.equal(getattr(draws.rows(rows), kind)(like[rows], "noise"), whole[rows])
 
 
+def test_joining_and_drawing_commute(draws: Draws, like: torch.Tensor) -> None:
+    first, second = draws.of("first").rows(slice(0, 200)), draws.of("second").rows(slice(200, ROWS))
+    both, middle = first.then(second), slice(150, 250)
+    for kind in ("uniform", "normal", "half_normal"):
+        apart = [getattr(each, kind)(like[:rows], "noise") for each, rows in ((first, 200), (second, 300))]
+        assert torch.equal(getattr(both, kind)(like, "noise"), torch.cat(apart))
+        assert torch.equal(getattr(both.rows(middle), kind)(like[middle], "noise"), torch.cat(apart)[middle])
+        inside = both.of("more").rows(slice(0, 200))
+        assert torch.equal(
+            getattr(inside, kind)(like[:200], "noise"), getattr(first.of("more"), kind)(like[:200], "noise")
+        )
+
+
 def test_a_number_depends_on_its_position_alone(draws: Draws, like: torch.Tensor) -> None:
     shuffled = torch.randperm(ROWS, generator=torch.Generator().manual_seed(0))
     other = Key.of_seed(3).draws(shuffled)

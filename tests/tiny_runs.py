@@ -11,6 +11,7 @@ from shutil import rmtree
 from typing import Any, Unpack
 from unittest.mock import patch
 
+from PIL import Image
 from safetensors.torch import save
 from timm.models import register_model
 from timm.models.resnet import ResNet
@@ -71,19 +72,24 @@ def tiny(pretrained: bool = False, num_classes: int = 0, **_: Any) -> ResNet:
         output_stride=8,  # maps of one pixel give a convolution of stride 2 a gradient of chance numbers in bfloat16
         zero_init_last=False,
     )
-    network.pretrained_cfg = {"input_size": (3, SIDE, SIDE), "mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_pct": 1.0}
+    config: Any = {"input_size": (3, SIDE, SIDE), "mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_pct": 1.0}
+    network.pretrained_cfg = config
     return network
 
 
 def photographs(folder: Path) -> Path:
-    """Small images in three colours, to train on, to watch the training with, and to test on."""
-    return coloured(folder, IMAGES, side=72)
+    """Pictures in three colours, to train on, to watch the training with, and to test on."""
+    for path in list(coloured(folder, IMAGES, side=72).rglob("*.png")):
+        Image.open(path).save(path.with_suffix(".jpg"))
+        path.unlink()
+    return folder
 
 
 def train(data: Path | None, run: Path, recipe: str, **wishes: Unpack[Wishes]) -> None:
     """A run from its beginning on."""
+    asked: Any = {**WISHES, **wishes}
     with prepared(run):
-        longtail.train(data, recipe=recipe, out=run, **{**WISHES, **wishes})
+        longtail.train(data, recipe=recipe, out=run, **asked)
 
 
 def to_the_end(data: Path | None, run: Path, recipe: str, **wishes: Unpack[Wishes]) -> dict[str, str]:

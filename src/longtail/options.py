@@ -413,6 +413,13 @@ WORKERS = on_machine(
     help="Processes that decode images.",
     show_default="one a core, at most 8; 0 for few or small images",
 )
+PRECISION = on_machine(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    help="What the network trains in; auto is bfloat16 where the hardware is fast at it. Statistics, weights and losses "
+    "stay in float32.",
+)
 COMPILE = on_machine(
     "--compile",
     type=click.Choice(["auto", "on", "off"]),
@@ -523,6 +530,7 @@ WISHES = together(
     DEVICE,
     LOADING,
     WORKERS,
+    PRECISION,
     COMPILE,
     CHECKPOINT_EVERY,
 )

@@ -115,6 +115,10 @@ def test_cosine_is_cosine_similarity() -> None:
     torch.testing.assert_close(head.logits(f), 20 * expected)
 
 
+def test_a_feature_that_is_no_number_is_not_taken_for_zero() -> None:
+    assert Cosine(D, C)(torch.full((1, D), torch.nan)).isnan().all()
+
+
 def test_cosine_weights_begin_at_unit_length() -> None:
     torch.testing.assert_close(Cosine(D, C).weight.norm(dim=1), torch.ones(C))
 

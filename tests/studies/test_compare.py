@@ -82,7 +82,7 @@ def test_finished_runs_are_kept_when_a_later_one_fails(tmp_path: Path, monkeypat
             raise RuntimeError("the machine is on fire")
         return train_into(sitting, images, recipe, seed, wishes)
 
-    monkeypatch.setattr("longtail.studies.compare.train_into", failing)
+    monkeypatch.setattr("longtail.studies.part.train_into", failing)
     with pytest.raises(RuntimeError) as error:
         longtail.compare(out=tmp_path / "study", epochs=1)
     assert error.value.__notes__ == [f"Go on with: longtail compare --resume {tmp_path / 'study'}"]

@@ -126,3 +126,12 @@ def test_no_step_needs_float64(name: str) -> None:
         with Float64Seen() as seen:
             take_step(stage, classifier)
         assert not seen.operators
+
+
+def test_a_precision_that_was_asked_for_holds() -> None:
+    for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        engine = choose_engine("cpu", name)  # type: ignore[arg-type]
+        assert engine.precision is dtype
+        assert engine.reason == "as asked"
+        with engine.autocast():
+            assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype is dtype

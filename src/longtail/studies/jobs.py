@@ -138,8 +138,8 @@ class _Process:
         self._process.join(PATIENCE)
         self._process.kill()
         self._process.join()
-        for task in self._tasks.values():
-            task.__exit__(LongtailError, None, None)
+        for number in tuple(self._tasks):
+            self._close(number, whole=False)
 
     def _say(self, line: str) -> None:
         self._watcher.say(line)
@@ -151,7 +151,11 @@ class _Process:
         self._tasks[number].advance(done, **facts)
 
     def _close(self, number: int, whole: bool) -> None:
-        self._tasks.pop(number).__exit__(None if whole else LongtailError, None, None)
+        task = self._tasks.pop(number)
+        if whole:
+            task.__exit__(None, None, None)
+        else:
+            task.__exit__(LongtailError, LongtailError(f"{self.call.name} was ended"), None)
 
 
 def _carry_out(call: Call, share: Share, reports: Connection) -> None:

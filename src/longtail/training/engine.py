@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from longtail.device import choose_device, copies_behind
 from longtail.errors import LongtailError
 from longtail.models.folding import folded
 
+Precision = Literal["auto", "float32", "bfloat16"]
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 PIXELS_FOR_THREADS = 16_384  # a batch: 16 images of 32 x 32
 
@@ -121,13 +122,19 @@ class Engine:
         return f"device {self.device}, {self.precision_name}, channels last ({self.reason})"
 
 
-def choose_engine(device: str = "auto") -> Engine:
-    """The engine for `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1` or `mps`.
+def choose_engine(device: str = "auto", precision: Precision = "auto") -> Engine:
+    """The engine for a device and a precision of training.
+
+    Args:
+        device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1` or `mps`.
+        precision: `float32`, `bfloat16`, or `auto` for bfloat16 where the hardware is fast at it.
 
     Raises:
         LongtailError: there is no such device here.
     """
     chosen = choose_device(device)
+    if precision != "auto":
+        return Engine(chosen, PRECISIONS[precision], "as asked")
     if chosen.type == "cuda":
         return Engine(chosen, torch.bfloat16, torch.cuda.get_device_name(chosen))
     if chosen.type == "cpu" and _cpu_has_bfloat16():

@@ -205,7 +205,8 @@ def engine_for(setting: Setting, preprocessing: Preprocessing, wishes: Wishes) -
         LongtailError: there is no device as asked for.
     """
     height, width = preprocessing.size
-    return choose_engine(wishes.get("device", "auto")).for_batches_of(setting.batch_size * height * width)
+    engine = choose_engine(wishes.get("device", "auto"), wishes.get("precision", "auto"))
+    return engine.for_batches_of(setting.batch_size * height * width)
 
 
 def _on_frozen_features(setting: Setting, weights: str) -> Setting:

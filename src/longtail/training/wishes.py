@@ -13,6 +13,7 @@ from longtail.data.loading.holding import Loading
 from longtail.errors import LongtailError, unknown
 from longtail.samplers import BY_NAME
 from longtail.training.compiling import Compile
+from longtail.training.engine import Precision
 from longtail.training.decays import DECAYS
 from longtail.training.published import Numbers
 from longtail.training.settings import Algorithm
@@ -51,6 +52,8 @@ class Wishes(Reading, total=False):
     """In how many pieces a batch is taken, in every stage, for the memory of one of them."""
     ema: float | None
     """Decay a step of an exponential moving average of the weights, which every stage then ends in."""
+    precision: Precision
+    """`float32` or `bfloat16`, in which the network trains; `auto` for bfloat16 where the hardware is fast at it."""
     compile: Compile | None
     """Whether a backbone that learns is compiled: `on`, `off`, or `auto` for where that pays."""
     sync_bn: bool
@@ -87,6 +90,7 @@ CHOICES: dict[str, tuple[str, Iterable[str]]] = {
     "optimizer": ("optimiser", get_args(Algorithm)),
     "schedule": ("schedule", DECAYS),
     "compile": ("way to compile", get_args(Compile)),
+    "precision": ("precision", get_args(Precision)),
 }
 """Wishes that are one of several names, and what these are called."""
 
