@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from longtail.data.images.preprocessing import CIFAR_MEAN, CIFAR_STD, Preprocess
 from longtail.data.parts import Part
 from longtail.data.pixels import InMemory
 from longtail.draws import Key
+from longtail.models.backbones import RESNET32
 from longtail.models.classifier import Classifier
 from longtail.models.heads import Cosine
 from longtail.models.resnet32 import ResNet32
@@ -34,7 +36,7 @@ from longtail.training.trainer import Trainer
 from longtail.watching import Watcher
 from published_loop import SIDE, Pictures, PublishedLoop
 
-OURS, EAGER = "ours", "ours, not compiled"
+OURS, EAGER, COMPILED = "ours", "ours, not compiled", "ours, compiled"
 PUBLISHED = ("published, 0 workers", "published, 2 workers")
 CLASSES, RATIO = 10, 100
 PUBLISHED_RUN = 200 * 12_406
@@ -106,21 +108,27 @@ class Contest:
 
     def engine(self) -> Engine:
         """What a run as long as the published one chooses here."""
-        return with_compiling(self.eager(), "auto", lambda: Work.of(ResNet32(), (SIDE, SIDE), PUBLISHED_RUN))
+        work = partial(Work.of, ResNet32(), (SIDE, SIDE), PUBLISHED_RUN)
+        return with_compiling(self.eager(), "auto", RESNET32, work)
 
     def sides(self) -> tuple[str, ...]:
         """Who takes part."""
         return (OURS, EAGER, *PUBLISHED) if self.engine().compiled else (OURS, *PUBLISHED)
 
+    def engine_of(self, side: str) -> Engine:
+        """How one of our sides runs."""
+        if side == OURS:
+            return self.engine()
+        return replace(self.eager(), compiled=side == COMPILED)
+
     def seconds(self, side: str, begin: Callable[[], object] = lambda: None) -> float:
         """How long a step of one side takes."""
         part, watch = self.part(), Stopwatch(self.warm_up, self.steps, begin)
-        if side not in (OURS, EAGER):
+        if side.startswith("published"):
             loop = PublishedLoop.new(counts_of(part), self.device)
             loop.run(pictures_of(part), self.batch, workers=int(side.split()[1]), tick=watch.tick)
         else:
-            stage = self.stage(part)
-            engine = self.engine() if side == OURS else self.eager()
+            stage, engine = self.stage(part), self.engine_of(side)
             classifier = engine.place(new_classifier())
             classifier.head.register_forward_pre_hook(watch.tick)
             train(engine, classifier, stage, part)

@@ -43,8 +43,8 @@ from tiny_runs import EPOCHS, STEPS, differing, photographs
 
 PLACES: tuple[int | str, ...] = (*range(EPOCHS * STEPS), *("beginning",) * 2, *("end",) * 6)
 """Where in a stage: after how many steps, or behind the last, where a checkpoint and a whole run are written."""
-AT_THE_ENDS = 48
-"""Operations from the beginning of a run on to its first step, and about as many behind its last."""
+AT_THE_ENDS = 44
+"""Operations behind the last step of a run, at least; to its first step there are some fewer."""
 ERRORS = (errno.ENOSPC, errno.EROFS, errno.EIO)
 BLOCK = 500  # damages that one child looks at
 MEMORY = Path("/dev/shm")  # noqa: S108  (a kill loses nothing that was written, so no disk needs to be waited for)

@@ -1,14 +1,12 @@
-"""CIFAR-10 at ratio 100 with its test images, as two tar shards of lossless pictures: small enough to take along.
+"""CIFAR-10 at ratio 100 with its test images, as a folder of lossless pictures that is small enough to take along.
 
-    python benchmarks/gpu_data.py OUT --data-root DIR    # from the official files
-    python benchmarks/gpu_data.py OUT                    # made images of the same size and number, coloured by class
+python benchmarks/gpu_data.py OUT --data-root DIR    # from the official files; 37 MiB
+python benchmarks/gpu_data.py OUT                    # made images of the same size and number, coloured by class
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import tarfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +28,7 @@ class Labelled(NamedTuple):
 
 
 def main() -> None:
-    """Reads the words and writes the shards."""
+    """Reads the words and writes the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--data-root", type=Path)
@@ -39,8 +37,8 @@ def main() -> None:
         write_official(options.out, options.data_root)
     else:
         write_made(options.out)
-    for shard in sorted(options.out.iterdir()):
-        print(f"{shard}: {shard.stat().st_size / 2**20:.1f} MiB")
+    sizes = [path.stat().st_size for path in options.out.rglob("*.webp")]
+    print(f"{len(sizes):,} pictures, {sum(sizes) / 2**20:.1f} MiB")
 
 
 def write_official(folder: Path, root: Path) -> None:
@@ -52,14 +50,14 @@ def write_official(folder: Path, root: Path) -> None:
             Labelled(part.pixels.open(number).convert("RGB"), images.classes[label])
             for number, label in enumerate(part.labels.tolist())
         )
-        write_shard(folder / f"{name}.tar", pictures)
+        write(folder / name, pictures)
 
 
 def write_made(folder: Path, share: float = 1.0) -> None:
     """Noise in the colour of its class; `share` of the number of images, and no less than two a class."""
-    counts = [LARGEST * RATIO ** (-number / (CLASSES - 1)) for number in range(CLASSES)]
-    write_shard(folder / "train.tar", made([max(2, int(share * count)) for count in counts], seed=0))
-    write_shard(folder / "test.tar", made([max(2, int(share * TESTED))] * CLASSES, seed=1))
+    counts = exponential(LARGEST, CLASSES, RATIO)
+    write(folder / "train", made([max(2, int(share * count)) for count in counts], seed=0))
+    write(folder / "test", made([max(2, int(share * TESTED))] * CLASSES, seed=1))
 
 
 def made(counts: Sequence[int], seed: int) -> Iterator[Labelled]:
@@ -72,17 +70,12 @@ def made(counts: Sequence[int], seed: int) -> Iterator[Labelled]:
             yield Labelled(Image.fromarray(noise.clip(0, 255).astype(np.uint8)), f"class{number}")
 
 
-def write_shard(path: Path, pictures: Iterator[Labelled]) -> None:
-    """WebDataset's form, each picture as lossless WebP."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as shard:
-        for number, (picture, name) in enumerate(pictures):
-            file = io.BytesIO()
-            picture.save(file, "WEBP", lossless=True)
-            for suffix, content in (("webp", file.getvalue()), ("cls", name.encode())):
-                member = tarfile.TarInfo(f"{number:06}.{suffix}")
-                member.size = len(content)
-                shard.addfile(member, io.BytesIO(content))
+def write(folder: Path, pictures: Iterator[Labelled]) -> None:
+    """As folders of classes."""
+    for number, (picture, name) in enumerate(pictures):
+        path = folder / name / f"{number:06}.webp"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path, lossless=True)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,7 +39,7 @@ class Site(NamedTuple):
     mark: str
     """BEGINNING, or what `step_of` and `end_of` say."""
     number: int
-    """How many operations after that; there is always another one."""
+    """How many operations after that."""
     moment: str
     """Of MOMENTS; what has no middle ends before the next."""
 
@@ -159,12 +159,21 @@ def refused(data: Path, run: Path, recipe: str, site: Site, number: int, every: 
             met.append(f"{moment} {operation.kind}")
             raise OSError(number, os.strerror(number), str(operation.path))
 
-    words = [f"--{name.replace('_', '-')}={wish}" for name, wish in WISHES.items()]
-    said = StringIO()
     failing = pursued(run, site, fail, every=every, kinds=lambda kind: kind != STEP)
-    with prepared(run), failing, redirect_stdout(StringIO()), redirect_stderr(said):
-        code = answer(cli, ["train", str(data), "--recipe", recipe, "--out", str(run), *words])
-    return code, said.getvalue(), met[0]
+    return *_commanded(data, run, recipe, failing), met[0]
+
+
+def signalled(data: Path, run: Path, recipe: str, site: Site, number: int) -> tuple[int, str]:
+    """Run the command with two workers; at the site a signal reaches all processes of its group.
+
+    Returns its exit code, and what it says.
+    """
+    os.setpgid(0, 0)
+
+    def signal_all(operation: Operation, moment: str) -> None:
+        os.killpg(0, number)
+
+    return _commanded(data, run, recipe, pursued(run, site, signal_all, every=10**6), "--workers=2")
 
 
 def sound_checkpoints(run: Path) -> int:
@@ -186,6 +195,17 @@ def unbroken(data: Path, run: Path, recipe: str, wishes: Wishes) -> tuple[dict[s
     """The outcome of a run that nothing happens to, and the steps of its stages."""
     outcome = to_the_end(data, run, recipe, **wishes)
     return outcome, steps_of(run)
+
+
+def _commanded(
+    data: Path, run: Path, recipe: str, meanwhile: AbstractContextManager[None], *more: str
+) -> tuple[int, str]:
+    """Exit code of `longtail train`, and what it says."""
+    words = [f"--{name.replace('_', '-')}={wish}" for name, wish in WISHES.items()]
+    said = StringIO()
+    with prepared(run), meanwhile, redirect_stdout(StringIO()), redirect_stderr(said):
+        code = answer(cli, ["train", str(data), "--recipe", recipe, "--out", str(run), *words, *more])
+    return code, said.getvalue()
 
 
 def _note(run: Path) -> Path:

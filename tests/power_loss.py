@@ -7,6 +7,7 @@ changes since any may be lost. Nothing else is promised, least of all an order.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain, combinations, product
@@ -95,6 +96,8 @@ class Disk(Onlooker):
 
     def _contents_of(self, thing: int) -> set[bytes]:
         versions = self._contents[thing]
+        if len(versions) == 1:
+            return set(versions)
         certain = versions[0][: min(_alike(versions[0], version) for version in versions)]
         synced, now = (version[len(certain) :] for version in (versions[0], versions[-1]))
         return {certain + rest for rest in (synced, now, now[: len(now) // 2], bytes(len(now)))}
@@ -121,8 +124,8 @@ def _apply(changes: Iterable[_Change], names: dict[Path, int]) -> None:
 
 def _alike(one: bytes, other: bytes) -> int:
     """How many bytes two begin with that are the same."""
-    differ = (place for place, (left, right) in enumerate(zip(one, other, strict=False)) if left != right)
-    return next(differ, min(len(one), len(other)))
+    lengths = range(min(len(one), len(other)) + 1)
+    return bisect_right(lengths, False, key=lambda length: one[:length] != other[:length]) - 1
 
 
 def _reachable(name: Path, names: dict[Path, int]) -> bool:

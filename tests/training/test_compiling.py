@@ -24,7 +24,7 @@ from longtail.models.heads import Linear
 from longtail.models.resnet32 import ResNet32
 from longtail.runs import RunFolder
 from longtail.training import compiling
-from longtail.training.compiling import Work, compiled, trouble_compiling, with_compiling
+from longtail.training.compiling import SHARE_SAVED, Work, compiled, trouble_compiling, with_compiling
 from longtail.training.engine import Engine
 from longtail.training.log import Turn
 from longtail.training.plan import make_plan
@@ -54,9 +54,9 @@ def compiler(trouble: str | None) -> Callable[[torch.device], str | None]:
     return lambda device: trouble
 
 
-def chosen(wish: Any, work: Work = LONG, device: str = "cpu") -> Engine:
+def chosen(wish: Any, work: Work = LONG, device: str = "cpu", backbone: str = "resnet32") -> Engine:
     engine = Engine(torch.device(device), torch.float32, "for a test", threads=1)
-    return with_compiling(engine, wish, lambda: work)
+    return with_compiling(engine, wish, backbone, lambda: work)
 
 
 def test_work_is_counted_by_hand() -> None:
@@ -80,7 +80,7 @@ def test_counting_leaves_the_network_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("wish", "work", "device", "trouble", "outcome", "words"),
     [
-        ("auto", LONG, "cpu", None, True, "compiled: that takes about 2 min and saves 10 min"),
+        ("auto", LONG, "cpu", None, True, "compiled: that takes about 2 min and saves 8 min"),
         ("auto", SHORT, "cpu", None, False, "not compiled: too short for that to pay"),
         ("auto", LONG, "cpu", "no g++", False, "not compiled: no compiler works here"),
         ("auto", LONG, "cuda", None, False, "not compiled: what that gains on cuda was not measured"),
@@ -106,10 +106,18 @@ def test_what_is_chosen_and_why(
 
 def test_it_must_save_twice_what_it_costs() -> None:
     cost = LONG.cost(cores=1)
-    enough = Work(31, 2 * cost / Work(31, 1.0).saved(cores=1))
+    enough = Work(31, 2 * cost / Work(31, 1.0).saved(SHARE_SAVED["resnet32"], cores=1))
     assert not chosen("auto", Work(31, 0.99 * enough.operations)).compiled
     assert LONG.cost(cores=2) == cost / 2
-    assert LONG.saved(cores=2) == LONG.saved(cores=1) / 2
+    assert LONG.saved(0.1, cores=2) == LONG.saved(0.1, cores=1) / 2
+
+
+def test_other_backbones_are_compiled_only_if_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "trouble_compiling", compiler(None))
+    engine = chosen("auto", backbone="resnet50")
+    assert not engine.compiled
+    assert "not compiled: that is not known to speed up resnet50" in engine.describe()
+    assert chosen("on", backbone="resnet50").compiled
 
 
 def test_asked_for_without_a_compiler_is_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from longtail.counts import ClassCounts
 from longtail.data.blending import Blend, average, paste
+from longtail.device import copies_behind
 from longtail.draws import Key
 from longtail.errors import LongtailError
 from longtail.moment import Mixed
@@ -106,9 +107,9 @@ class RandomPairs(Mixing):
         drawn = self._drawn(key, len(targets))
         first, second = drawn.pairs(samples, rows)
         mixed, share = self.blend(first, second, drawn.share, drawn.generator)
-        partners = targets[torch.from_numpy(drawn.partners).to(targets.device)]
+        partners = targets[_places(drawn.partners, targets.device)]
         dtype = torch.promote_types(samples.dtype, torch.float32)
-        of_first = torch.tensor(share, dtype=dtype, device=samples.device)
+        of_first = torch.full((), share, dtype=dtype, device=samples.device)
         if self.label_share is not None:
             of_first = self.label_share(targets, partners, of_first)
         return mixed, Mixed(targets, partners, of_first)
@@ -133,13 +134,18 @@ class _Drawn(NamedTuple):
     def pairs(self, samples: Tensor, rows: NDArray[np.int64] | None) -> tuple[Tensor, Tensor]:
         """First and second samples: of all rows, or of some for which the needed samples are there."""
         if rows is None:
-            return samples, samples[torch.from_numpy(self.partners)]
+            return samples, samples[_places(self.partners, samples.device)]
         there = self.needed(rows)
         first = samples if np.array_equal(there, rows) else samples[np.searchsorted(there, rows)]
         return first, samples[np.searchsorted(there, self._mixed_into(rows))]
 
     def _mixed_into(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return rows if self.share == 1 else self.partners[rows]
+
+
+def _places(rows: NDArray[np.int64], device: torch.device) -> Tensor:
+    """Rows to index with on a device, which a GPU does not wait for."""
+    return torch.from_numpy(rows).to(device, non_blocking=copies_behind(device))
 
 
 @dataclass(frozen=True, repr=False)
@@ -172,7 +178,7 @@ class Cumulative(Mixing):
                 f"{tuple(samples.shape)} and {len(targets)}; use it with a bilateral network and two samplings."
             )
         dtype = torch.promote_types(samples.dtype, torch.float32)
-        share = torch.tensor(1 - (epoch / self._divisor) ** 2, dtype=dtype, device=samples.device)
+        share = torch.full((), 1 - (epoch / self._divisor) ** 2, dtype=dtype, device=samples.device)
         first, second = samples.chunk(2, dim=1)
         mixed = torch.cat([2 * share * first, 2 * (1 - share) * second], dim=1)
         return mixed, Mixed(targets[:half], targets[half:], share)

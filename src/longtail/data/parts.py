@@ -138,6 +138,8 @@ class ImageSet:
 
         Raises LongtailError where a class would lose its last training image.
         """
+        if not unreadable:
+            return self
         left = {name: part.without(unreadable) for name, part in self.parts.items()}
         if empty := [name for name, part in left.items() if len(part) == 0]:
             raise LongtailError(f"No image of the {empty[0]} part can be read; mend the files or remove its folder.")

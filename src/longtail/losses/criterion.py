@@ -163,7 +163,8 @@ class Criterion(Part, ABC):
 def _as_tensor(epoch: float | Tensor | None, scores: Tensor) -> Tensor | None:
     if epoch is None or isinstance(epoch, Tensor):
         return epoch
-    return torch.tensor(epoch, dtype=torch.promote_types(scores.dtype, torch.float32), device=scores.device)
+    dtype = torch.promote_types(scores.dtype, torch.float32)
+    return torch.full((), epoch, dtype=dtype, device=scores.device)  # filled there: a copy would make a GPU wait
 
 
 def _draws_of(generator: torch.Generator | None, scores: Tensor) -> Draws:

@@ -130,5 +130,5 @@ class Overconfidence(Factor):
     def forward(self, scores: Tensor, moment: Moment) -> Tensor:
         log_p = F.log_softmax(scores.detach(), dim=1)
         target = log_p.gather(1, moment.labels[:, None])
-        lowest = torch.tensor(self.floor, dtype=scores.dtype, device=scores.device).log()
+        lowest = torch.full((), self.floor, dtype=scores.dtype, device=scores.device).log()
         return (target.clamp(min=lowest) - log_p).clamp_(max=0)

@@ -42,11 +42,18 @@ class _Tracer(fx.Tracer):
         return isinstance(m, (*_NORMS, *_CONVOLUTIONS)) or super().is_leaf_module(m, module_qualified_name)
 
 
+def traced(network: nn.Module) -> fx.Graph | None:
+    """The steps that the network takes; None where its code cannot be followed without images."""
+    try:
+        return _Tracer().trace(network)
+    except Exception:  # noqa: BLE001  (whatever a network's code does where it expects images)
+        return None
+
+
 def _pairs(network: nn.Module) -> Iterator[tuple[str, str]]:
     """Names of a convolution and of the batch norm that alone takes its result."""
-    try:
-        graph = _Tracer().trace(network)
-    except Exception:  # noqa: BLE001  (whatever a network's code does where it expects images)
+    graph = traced(network)
+    if graph is None:
         return
     modules = dict(network.named_modules())
     calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")

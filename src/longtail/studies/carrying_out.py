@@ -76,20 +76,20 @@ def train_into(sitting: Sitting, images: ImageSet, recipe: str, seed: int, wishe
     """
     plan, kept = make_plan(images, recipe, seed, wishes), sitting.newest()
     if kept is not None:
-        plan = as_begun(plan, sitting.folder.config)
+        plan = as_begun(plan, sitting.folder.config, kept)
     for line in plan.lines():
         sitting.watcher.say(line)
     with plan.engine.running():
         return carry_out(plan, *plan.start(), sitting, kept)
 
 
-def as_begun(plan: Plan, config: Mapping[str, Any]) -> Plan:
-    """The plan of a run that was begun before, on the same images and with the engine that was chosen then.
+def as_begun(plan: Plan, config: Mapping[str, Any], kept: Checkpoint) -> Plan:
+    """The plan of a run that has a checkpoint, on the same images and with the engine that was chosen then.
 
     Raises:
         LongtailError: the images are others, or this machine lacks the device.
     """
-    if plan.images.fingerprint() != config["data"]["fingerprint"]:
+    if plan.images.fingerprint() != kept.facts["images"]:  # of the configuration a test image may have been dropped
         raise LongtailError(
             f"The images of {plan.images.name} are not those that the run began with, or not in its split; restore "
             "them, or start another run."
@@ -126,6 +126,8 @@ def carry_out(
     """Take a classifier through the steps of a plan, from a checkpoint on if there is one; test it, write its page."""
     folder = sitting.folder
     record(folder, plan, classifier)
+    if sitting.first:
+        sitting.checkpoints.images = folder.config["data"]["fingerprint"]
     if plan.wishes.get("sync_bn"):
         classifier.backbone = synchronised(classifier.backbone, sitting.world)
     folder.cut_logs(kept.facts["logs"] if kept else {})

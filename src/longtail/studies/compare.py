@@ -104,9 +104,9 @@ def compare_in(work: Unfinished, watcher: Watcher | None, request: Request) -> S
             break
         except UnreadableImages as found:  # runs on other images than the rest cannot be compared
             images = without_bad(images, found, watcher, wishes)
-            work.leave_out(found.reasons)
             for part in parts:
                 rmtree(part.path, ignore_errors=True)
+            work.leave_out(found.reasons)  # last: whoever reads it relies on runs without these images
     names = [recipe_name(recipe) for recipe in recipes]
     rows = [row_of(part.run) for part in parts]
     folder.write_comparison({"recipes": names, "seeds": list(range(seeds)), "rows": rows})

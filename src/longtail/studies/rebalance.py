@@ -255,7 +255,7 @@ class _Job:
     def _run(self, plan: Plan, sitting: Sitting) -> Run:
         kept = sitting.newest()
         if kept is not None:
-            plan = as_begun(plan, sitting.folder.config)
+            plan = as_begun(plan, sitting.folder.config, kept)
         for line in plan.lines():
             self.watcher.say(line)
         with plan.engine.running():

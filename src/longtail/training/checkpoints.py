@@ -57,6 +57,8 @@ class Checkpoints:
     folder: Path
     every: float = EVERY
     """Seconds between two; 0 writes one at every step."""
+    images: str = ""
+    """Fingerprint of what is learnt from, which every checkpoint names."""
     _saved: float = field(default_factory=time.monotonic)
     _begun: float = field(default_factory=time.monotonic)
 
@@ -71,18 +73,20 @@ class Checkpoints:
         return time.monotonic() - self._begun
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint; returns when it is on the disk, and older ones are gone."""
+        """Write a checkpoint; returns when it is on the disk, and older ones are gone, as are rests of killed saves."""
         path = self.folder / _name(checkpoint.position)
         if _seal(path).exists():  # the training has not moved since
             return
         if not self.folder.exists():
             make_folder(self.folder)
-        facts = {"format": FORMAT, "position": checkpoint.position, "seconds": self.seconds, **checkpoint.facts}
+        about = {"format": FORMAT, "position": checkpoint.position, "images": self.images, "seconds": self.seconds}
+        facts = {**about, **checkpoint.facts}
         content = save(_apart(checkpoint.tensors), {"longtail": json.dumps(facts, allow_nan=False)})
         write_whole(path, content)
         write_whole(_seal(path), _sealed(path, content))
-        for older in self._paths()[KEPT:]:
-            _remove(older)
+        kept = {file for path in self._paths()[:KEPT] for file in (path, _seal(path))}
+        for rest in sorted(set(self.folder.iterdir()) - kept, reverse=True):  # a hash before what it is of
+            rest.unlink()
         self._saved = time.monotonic()
 
     def newest(self, say: Callable[[str], None]) -> Checkpoint | None:

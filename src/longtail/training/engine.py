@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from longtail.device import choose_device, copies_behind
 from longtail.errors import LongtailError
 from longtail.models.folding import folded
+from longtail.models.fusing import fused
 
 Precision = Literal["auto", "float32", "bfloat16"]
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -76,8 +77,10 @@ class Engine:
         return 2**18 if self.device.type == "cpu" else 2**24
 
     def frozen(self, network: nn.Module, precision: torch.dtype) -> Callable[[Tensor], Tensor]:
-        """The network as a function, images to float32 outputs: a copy without batch norm, without gradient."""
-        copy = self.place(folded(network).to(precision))
+        """The network as a function, images to float32 outputs: a copy in fewer steps, without gradient."""
+        copy: nn.Module = self.place(folded(network).to(precision))
+        if self.device.type == "cpu":
+            copy = fused(copy)
 
         @torch.no_grad()
         def outputs(images: Tensor) -> Tensor:

@@ -180,6 +180,7 @@ def make_plan(images: ImageSet, recipe: str, seed: int, wishes: Wishes) -> Plan:
         engine = with_compiling(
             engine,
             wishes.get("compile") or "auto",
+            backbone,
             lambda: Work.of(build_backbone(backbone, side), preprocessing.size, seen),
         )
     return Plan(
