@@ -91,8 +91,12 @@ class Session:
         begin = time.perf_counter()
         try:
             self.found[name] = measurement(self)
-        except (LongtailError, RuntimeError, OSError, subprocess.CalledProcessError) as error:
-            self.found[name] = {"error": f"{type(error).__name__}: {error}"}
+        except (LongtailError, RuntimeError, OSError, subprocess.SubprocessError) as error:
+            said: bytes = getattr(error, "stderr", None) or b""
+            self.found[name] = {
+                "error": f"{type(error).__name__}: {error}",
+                "said": said.decode(errors="replace")[-500:],
+            }
         self.found[f"{name}_took"] = round(time.perf_counter() - begin, 1)
         self.out.write_text(json.dumps(self.found, indent=1) + "\n")
         print(name, json.dumps(self.found[name]), flush=True)

@@ -38,12 +38,13 @@ class Counting(nn.Module):
         super().__init__()
         self.convolution = nn.Conv2d(3, 8, 3, stride=2)
         self.norm = nn.BatchNorm2d(8)
+        self.last = nn.Flatten()  # stays in a network that is made of this one's steps, and its hook with it
+        self.last.register_forward_hook(lambda module, given, features: self.calls.append(len(features)))
 
     def forward(self, images: Tensor) -> Tensor:
-        if isinstance(images, Tensor):  # and not the stand-in that the network is followed with
-            self.calls.append(len(images))
         maps: Tensor = torch.relu(self.norm(self.convolution(images)))
-        return maps.mean(dim=(2, 3))
+        features: Tensor = self.last(maps.mean(dim=(2, 3)))
+        return features
 
 
 class Listener(Watcher):

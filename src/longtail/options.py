@@ -417,8 +417,8 @@ PRECISION = on_machine(
     "--precision",
     type=click.Choice(["auto", "float32", "bfloat16"]),
     default="auto",
-    help="What the network trains in; auto is bfloat16 where the hardware is fast at it. Statistics, weights and losses "
-    "stay in float32.",
+    help="What the network trains in; auto is bfloat16 where the hardware is fast at it. Statistics, weights and "
+    "losses stay in float32.",
 )
 COMPILE = on_machine(
     "--compile",

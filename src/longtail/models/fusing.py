@@ -63,12 +63,12 @@ def fused(network: nn.Module) -> nn.Module:
     )
     """
     graph = traced(network)
-    if graph is None or not _works(next(network.parameters()).dtype):
+    if graph is None:
         return network
     rewriting = _Rewriting(network, graph)
     for node in list(graph.nodes):
         rewriting.visit(node)
-    return rewriting.result()
+    return rewriting.result() or network
 
 
 class _Rewriting:
@@ -78,9 +78,10 @@ class _Rewriting:
         self._graph = graph
         self._parts: dict[str, Any] = {**dict(network.named_modules()), **network.state_dict(keep_vars=True)}
 
-    def result(self) -> nn.Module:
-        """The network of the steps as they are now."""
-        return fx.GraphModule(self._parts, self._graph).eval()
+    def result(self) -> nn.Module | None:
+        """The network of the steps as they are now; None if nothing was put together."""
+        changed = any(isinstance(part, Rectified) for part in self._parts.values())
+        return fx.GraphModule(self._parts, self._graph).eval() if changed else None
 
     def visit(self, node: fx.Node) -> None:
         """Leave a step out that does nothing; put a ReLU together with what comes before it."""
@@ -91,12 +92,12 @@ class _Rewriting:
             self._rectify(node, node.args[0])
 
     def _rectify(self, relu: fx.Node, inside: Any) -> None:
-        """ReLU of a convolution, or of the sum of a convolution and a shortcut: whichever term is one."""
+        """ReLU of a convolution, or of the sum of a convolution and a shortcut, happens where the convolution does."""
         terms = inside.args if self._is_sum(inside) else (inside,)
         for convolution, *shortcut in (terms, terms[::-1]):
-            if self._serves(convolution) and all(self._may_go(each, inside) for each in shortcut):
+            if self._serves(convolution) and all(self._may_go(each, convolution, inside) for each in shortcut):
                 self._parts[convolution.target] = Rectified(self._parts[convolution.target])
-                with self._graph.inserting_before(relu):
+                with self._graph.inserting_before(convolution):
                     both = self._graph.call_module(convolution.target, (*convolution.args, *shortcut))
                 relu.replace_all_uses_with(both)
                 for node in dict.fromkeys((relu, inside, convolution)):
@@ -109,18 +110,19 @@ class _Rewriting:
 
     def _serves(self, node: Any) -> bool:
         """Whether this is a convolution that is carried out once, with one use for its result."""
-        if not (self._is(node, nn.Conv2d) and len(node.users) == 1):
+        if not self._is(node, nn.Conv2d) or len(node.users) > 1 or node.kwargs:
             return False
         layer = self._parts[node.target]
         calls = [each for each in self._graph.nodes if each.op == "call_module" and each.target == node.target]
-        return len(calls) == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+        plain = layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+        return len(calls) == 1 and plain and _works(layer.weight.dtype)
 
-    def _may_go(self, shortcut: Any, total: fx.Node) -> bool:
-        """Whether nobody needs these maps after the sum, under this name or as a view of them."""
+    def _may_go(self, shortcut: Any, convolution: fx.Node, total: fx.Node) -> bool:
+        """Whether there is a shortcut before the convolution that nobody else needs later, or has a view of."""
         alone = self._is(shortcut, *_FRESH) or (self._is(shortcut, *_RELU) and len(shortcut.args[0].users) == 1)
-        return alone and all(
-            user is total or (user < total and self._is(user, nn.Conv2d, Rectified)) for user in shortcut.users
-        )
+        others = [user for user in shortcut.users if user is not total] if alone else []
+        convolved = all(self._is(user, nn.Conv2d, Rectified) for user in others)
+        return alone and convolved and all(node < convolution for node in (shortcut, *others))
 
     def _is(self, node: Any, *kinds: Any) -> bool:
         """Whether a step calls a module of one of these types, or one of these functions or methods."""

@@ -84,7 +84,8 @@ def compare_in(work: Unfinished, watcher: Watcher | None, request: Request) -> S
     """Compare what was asked for; runs that are finished stay as they are, and one that was stopped goes on."""
     wishes: Any = dict(request.arguments)
     data, recipes, seeds, jobs = (wishes.pop(name) for name in ("data", "recipes", "seeds", "jobs"))
-    cores = shares(jobs, on_processor=choose_device(wishes.get("device", "auto")).type == "cpu")
+    on_processor = choose_device(wishes.get("device", "auto")).type == "cpu"
+    cores = shares(min(jobs, seeds * len(recipes)), on_processor=on_processor)
     watcher, folder = _Once(watcher or Watcher()), StudyFolder(work.run)
     if wishes.get("freeze") and wishes.get("features") is None:
         wishes["features"] = str(folder.features)

@@ -54,7 +54,7 @@ def shares(jobs: int, *, on_processor: bool) -> list[Share]:
         return [Share(None, max(1, len(cores) // jobs))] * jobs
     if jobs > len(cores):
         raise LongtailError(
-            f"--jobs {jobs} would share {len(cores)} cores, which makes each slower; give at most {len(cores)}."
+            f"{jobs} runs at a time would share {len(cores)} cores, which makes each slower; give --jobs {len(cores)}."
         )
     return [Share(tuple(part.tolist()), len(part)) for part in np.array_split(cores, jobs)]
 

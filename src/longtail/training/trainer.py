@@ -205,7 +205,7 @@ class Trainer:
         return FrozenNetwork(images, backbone, self.engine, pixels=stage.batch_size * height * width)
 
     def _attempt(self, learning: Learning) -> Attempt | None:
-        """How to find out what fits into the memory; None where the backbone sees many batches at once, or others wait."""
+        """How to find out what fits; None where the backbone sees many batches at once, or other processes wait."""
         backbone = learning.classifier.backbone
         if is_frozen(backbone) or self.world.size > 1:
             return None

@@ -13,8 +13,8 @@ from longtail.data.loading.holding import Loading
 from longtail.errors import LongtailError, unknown
 from longtail.samplers import BY_NAME
 from longtail.training.compiling import Compile
-from longtail.training.engine import Precision
 from longtail.training.decays import DECAYS
+from longtail.training.engine import Precision
 from longtail.training.published import Numbers
 from longtail.training.settings import Algorithm
 
