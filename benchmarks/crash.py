@@ -150,16 +150,20 @@ class Bench:
         return summed_up("kills", cases, tried, begin)
 
     def chain(self, number: int, seed: int) -> list[str]:
-        """One run that is killed again and again, at later and later steps of both its stages."""
+        """One run that is killed again and again, at later and later steps of both its stages.
+
+        Every other kill meets the process that goes on, before its first step.
+        """
         if number == 0:
             return []
         begin, run, whole = time.perf_counter(), self._folder / "chain", self._whole("gcl")
         marks = [step_of(stage, step) for stage, steps in whole.steps.items() for step in range(steps)]
         draw = np.random.default_rng(seed)
-        places = sorted(draw.choice(len(marks), number, replace=False).tolist())
+        later = sorted(draw.choice(len(marks), -(-number // 2), replace=False).tolist())
+        places = [mark for place in later for mark in (marks[place], BEGINNING)][:number]
         acts = []
-        for place in shown("chain", places):
-            site = Site(marks[place], int(draw.integers(OF_A_SAVE)), str(draw.choice(MOMENTS)))
+        for mark in shown("chain", places):
+            site = Site(mark, int(draw.integers(OF_A_SAVE)), str(draw.choice(MOMENTS)))
             wishes = {"workers": int(draw.choice((0, 2, 4)))}
             ended = in_a_child(killing.killed, self._data, run, "gcl", site, 5, wishes)
             acts.append(f"not killed: exit code {ended.code}" if ended.code != -signal.SIGKILL else "kill")

@@ -10,7 +10,6 @@ from typing import Any, Unpack
 from unittest.mock import patch
 
 import pytest
-from torch import Tensor
 
 from killing import steps_of
 from longtail.interrupts import Interrupted
@@ -20,18 +19,21 @@ from tiny_runs import outcome, to_the_end
 
 
 @contextmanager
-def signalled(number: int, signal_number: int = signal.SIGTERM) -> Iterator[None]:
-    """Within, a signal arrives in the middle of the step of this number, counted from 0 over all stages."""
-    gradient_of, left = Gradient.of, number
+def signalled(number: int, owner: type = Gradient, name: str = "of") -> Iterator[None]:
+    """Within, a signal arrives when a method is called for the time of this number, counted from 0.
 
-    def counted(*arguments: Any) -> Tensor:
+    By default that is the step of this number, over all stages.
+    """
+    method, left = getattr(owner, name), number
+
+    def counted(*arguments: Any, **more: Any) -> Any:
         nonlocal left
         if left == 0:
-            signal.raise_signal(signal_number)
+            signal.raise_signal(signal.SIGTERM)
         left -= 1
-        return gradient_of(*arguments)
+        return method(*arguments, **more)
 
-    with patch.object(Gradient, "of", counted):
+    with patch.object(owner, name, counted):
         yield
 
 

@@ -109,6 +109,20 @@ def test_two_cannot_work_on_one_run(tmp_path: Path) -> None:
         assert Unfinished(tmp_path / "run").asked
 
 
+@pytest.mark.parametrize("error", [Interrupted(15), OSError("full")])
+def test_what_was_stopped_once_more_says_it_once_more(error: BaseException, tmp_path: Path) -> None:
+    def fail_again() -> None:
+        with go_on(tmp_path / "run"):
+            raise error
+
+    with pytest.raises(OSError, match="once"):
+        fail(tmp_path / "run", OSError("once"), after=True)
+    with pytest.raises(type(error)) as found:
+        fail_again()
+    assert found.value.__notes__ == [f"Go on with: longtail train --resume {tmp_path / 'run'}"]
+    assert Unfinished(tmp_path / "run").asked
+
+
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [

@@ -160,7 +160,7 @@ def go_on(path: Path) -> Iterator[Unfinished]:
             raise LongtailError(f"{path} was stopped before it had begun; remove it, and ask for it again.")
         try:
             yield work
-        except KeyboardInterrupt as stop:
+        except (KeyboardInterrupt, OSError) as stop:
             stop.add_note(work.how_to_go_on)
             raise
 

@@ -56,6 +56,7 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
 CHAIN = [
     (BEGINNING, 20, "before"),
     *((step_of(1, 7 * number + 3), number * 2, "before") for number in range(9)),
+    *((BEGINNING, number, "middle") for number in (1, 8, 15, 19)),  # of the process that goes on
     (step_of(2, 0), 6, "middle"),  # of the write of a checkpoint
     (step_of(2, 2), 1, "middle"),  # of a line of the log
     (step_of(2, 4), 11, "middle"),  # of the write of a hash
@@ -72,8 +73,17 @@ def test_a_run_that_is_killed_again_and_again(data: Path, whole: dict[str, str],
         wishes = WORKERS[number % 3]
         assert in_a_child(killed, data, tmp_path / "run", RECIPE, Site(*site), 5, wishes).code == -signal.SIGKILL
         acts.append(last_act(tmp_path / "run"))
-    assert {act.partition(" ")[2] for act in acts} >= {"step", "append", "sync", "make", "write", "rename", "remove"}
-    assert sum(act.startswith("middle") for act in acts) == 3
+    assert {act.partition(" ")[2] for act in acts} >= {
+        "step",
+        "append",
+        "sync",
+        "make",
+        "write",
+        "rename",
+        "remove",
+        "truncate",
+    }
+    assert sum(act.startswith("middle") for act in acts) == 4
     assert differing(in_a_child(finished, data, tmp_path / "run", RECIPE, 5, {}).answer, whole) == []
 
 

@@ -10,12 +10,15 @@ from unittest.mock import patch
 import pytest
 
 import longtail
+from longtail.data.loading.workers import Decoder
 from longtail.errors import LongtailError
 from longtail.interrupts import Interrupted
 from longtail.runs import RunFolder
+from longtail.training.checkpoints import Checkpoints
+from longtail.training.inference import Inference
 from longtail.training.recipes import RECIPES
 from longtail.training.wishes import Wishes
-from stopping import middles, stopped, unbroken
+from stopping import middles, signalled, stopped, unbroken
 from tiny_runs import WISHES, differing, outcome, photographs, prepared, to_the_end, train
 from tiny_training import Listener
 
@@ -82,6 +85,28 @@ def test_images_in_memory_go_on(tmp_path: Path) -> None:
 def test_a_stop_after_every_single_step(data: Path, whole: dict[str, str], tmp_path: Path) -> None:
     for _ in range(24):
         stopped(data, tmp_path / "run", "gcl", 0, **SHORT)
+    assert differing(to_the_end(data, tmp_path / "run", "gcl"), whole) == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "number"),
+    [
+        (Decoder, "__getitems__", 12),  # of a batch
+        (Inference, "predict", 3),  # of validation images
+        (Inference, "predict", 6),  # of test images
+        (RunFolder, "add_epoch", 2),
+        (Checkpoints, "save", 7),  # in a step
+        (Checkpoints, "save", 25),  # between the stages
+        (RunFolder, "write_weights", 0),
+        (RunFolder, "write_metrics", 0),
+    ],
+)
+def test_a_signal_at_any_other_time(
+    owner: type, name: str, number: int, data: Path, whole: dict[str, str], tmp_path: Path
+) -> None:
+    asked: Wishes = {**SHORT, "checkpoint_every": 0}
+    with signalled(number, owner, name), pytest.raises(Interrupted):
+        to_the_end(data, tmp_path / "run", "gcl", **asked)
     assert differing(to_the_end(data, tmp_path / "run", "gcl"), whole) == []
 
 

@@ -25,6 +25,7 @@ from longtail.data.sources.digits import digits
 from longtail.draws import Key
 from longtail.interrupts import SIGNALS
 
+multiprocessing.set_start_method(sys.argv[1])
 worker.MP_STATUS_CHECK_INTERVAL = 1000  # seconds after which torch's own watch looks for the parent
 for number in SIGNALS:
     signal.signal(number, lambda *_: None)  # in its own time; here never
@@ -59,9 +60,9 @@ for line in sys.stdin:
 class Parent:
     """A process, leader of a group of its own, that decodes with two workers when told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, start_method: str = "fork") -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PARENT],
+            [sys.executable, "-c", PARENT, start_method],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -132,3 +133,13 @@ def test_they_end_when_the_parent_is_gone() -> None:
     assert len(parent.tell("decode")) == 2
     parent.process.kill()
     parent.process.communicate(timeout=30)  # its output ends when nobody is left who could write to it
+
+
+def test_they_work_where_a_server_forks_them() -> None:
+    """As it is by default from Python 3.14 on, and in the processes of a comparison: their parent did not fork them."""
+    parent = Parent("forkserver")
+    assert len(parent.tell("decode")) == 2
+    time.sleep(1.5)  # they look for their parent every second
+    assert len(parent.tell("decode")) == 2
+    parent.process.kill()
+    parent.process.communicate(timeout=30)

@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -156,16 +157,16 @@ def _leave_signals_to_the_parent(worker: int) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     parent = multiprocessing.parent_process()
     if parent is not None and hasattr(signal, "sigtimedwait"):
-        threading.Thread(target=_end_for, args=(parent.pid,), daemon=True).start()
+        threading.Thread(target=_end_for, args=(parent,), daemon=True).start()
     else:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
-def _end_for(parent: int | None) -> None:
+def _end_for(parent: BaseProcess) -> None:
     """End this process when its parent says so or is gone, whose locks and connections live as long as its children."""
-    born_of = os.getppid()  # the parent, or a server that forks for it and ends with it
-    while os.getppid() == born_of:
+    born_of = os.getppid()  # the parent, or a server that forks for it
+    while os.getppid() == born_of and parent.is_alive():
         arrived = signal.sigtimedwait({signal.SIGTERM}, 1.0)
-        if arrived is not None and arrived.si_pid == parent:
+        if arrived is not None and arrived.si_pid == parent.pid:
             break
     os._exit(0)
