@@ -116,8 +116,8 @@ from pathlib import Path
 from longtail.files import locked
 with locked(Path(sys.argv[1]), wait=sys.argv[2] == "wait"):
     print("held", flush=True)
-    if sys.argv[2] == "with a child" and (child := os.fork()):
-        print(child, flush=True)
+    if sys.argv[2] == "with a child" and os.fork() == 0:
+        print(os.getpid(), flush=True)
     sys.stdin.read()
 """
 """Holds a lock until its standard input ends, as a child that it may have does too."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import Tensor, nn
@@ -55,6 +56,24 @@ class Listener(Watcher):
 
     def say(self, line: str) -> None:
         self.lines.append(line)
+
+
+def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images frozen networks get to see, call by call, from now on."""
+    seen: list[int] = []
+    frozen = Engine.frozen
+
+    def counted(self: Engine, network: nn.Module, precision: torch.dtype) -> Callable[[Tensor], Tensor]:
+        outputs = frozen(self, network, precision)
+
+        def and_counted(images: Tensor) -> Tensor:
+            seen.append(len(images))
+            return outputs(images)
+
+        return and_counted
+
+    monkeypatch.setattr(Engine, "frozen", counted)
+    return seen
 
 
 def classifier(head: Head | None = None) -> Classifier:

@@ -9,11 +9,11 @@ from torch import Tensor
 import longtail
 from longtail.data.parts import ImageSet
 from longtail.errors import LongtailError
-from longtail.models.resnet32 import ResNet32
 from longtail.studies import carrying_out as job
 from longtail.studies.compare import Study
 from longtail.studies.sitting import Sitting
 from longtail.training.wishes import Wishes
+from tiny_training import counting
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +45,7 @@ def test_a_comparison_is_its_runs_side_by_side(study: Study, tmp_path: Path) -> 
 def test_on_a_frozen_backbone_no_image_is_seen_twice(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = []
-    forward = ResNet32.forward
-
-    def counted(self: ResNet32, images: Tensor) -> Tensor:
-        if isinstance(images, Tensor):  # and not the stand-in that the network is followed with
-            seen.append(len(images))
-        return forward(self, images)
-
-    monkeypatch.setattr(ResNet32, "forward", counted)
+    seen = counting(monkeypatch)
     monkeypatch.setattr("longtail.report.page.write_run_page", lambda path: None)  # two seconds of drawing
     weights = str(study.folder.run("ce", 0).weights)
     names = ("ce", "balanced_softmax", "gcl")

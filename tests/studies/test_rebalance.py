@@ -22,10 +22,9 @@ from longtail.data.parts import Part
 from longtail.deploy.run import Run
 from longtail.errors import LongtailError
 from longtail.exits import MISTAKE, answer
-from longtail.models.resnet32 import ResNet32
 from longtail.report.records import RunRecord
 from longtail.report.tables import run_table
-from tiny_training import Listener, coloured
+from tiny_training import Listener, coloured, counting
 
 QUICK: dict[str, Any] = {"epochs": 2, "device": "cpu"}
 
@@ -54,19 +53,6 @@ def contents(folder: Path) -> dict[str, str]:
 def groups(metrics: dict[str, Any] | None) -> dict[str, float]:
     assert metrics is not None
     return {"all": metrics["accuracy"], **{name: group["accuracy"] for name, group in metrics["groups"].items()}}
-
-
-def counting(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    seen: list[int] = []
-    forward = ResNet32.forward
-
-    def counted(self: ResNet32, images: Tensor) -> Tensor:
-        if isinstance(images, Tensor):  # and not the stand-in that the network is followed with
-            seen.append(len(images))
-        return forward(self, images)
-
-    monkeypatch.setattr(ResNet32, "forward", counted)
-    return seen
 
 
 def test_it_was_and_it_is_now(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ def test_whatever_was_asked_for_goes_on(wishes: Wishes, data: Path, tmp_path: Pa
 
 
 def test_images_in_memory_go_on(tmp_path: Path) -> None:
-    asked: Wishes = {"epochs": 1, "image_size": 32}
+    asked: Wishes = {"epochs": 1, "batch_size": 32}
     expected, steps = unbroken(None, tmp_path / "whole", "gcl", **asked)
     for number in middles(steps):
         stopped(None, tmp_path / "run", "gcl", number, **asked)

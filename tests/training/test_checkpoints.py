@@ -112,7 +112,7 @@ def test_it_is_time_again_after_so_many_seconds(tmp_path: Path, monkeypatch: pyt
 
     now = 1000.0  # another process goes on, 840 seconds later
     again = Checkpoints(tmp_path)
-    again.newest(print)
+    again.start_clock(again.newest(print))
     now = 1010.0
     assert again.seconds == 70
 

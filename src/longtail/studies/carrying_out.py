@@ -132,6 +132,7 @@ def carry_out(
         classifier.backbone = synchronised(classifier.backbone, sitting.world)
     folder.cut_logs(kept.facts["logs"] if kept else {})
     trainer = trainer_for(plan, sitting)
+    sitting.checkpoints.start_clock(kept)
     classifier = _trained(trainer, plan, classifier, sitting, kept)
     seconds = sitting.checkpoints.seconds
     architecture = replace(architecture, head=classifier.head.description())

@@ -72,6 +72,11 @@ class Checkpoints:
         """How long the training has taken, what a checkpoint left behind included."""
         return time.monotonic() - self._begun
 
+    def start_clock(self, kept: Checkpoint | None) -> None:
+        """A training begins, or goes on from where the clock stood at a checkpoint."""
+        self._saved = time.monotonic()
+        self._begun = self._saved - (kept.facts["seconds"] if kept else 0)
+
     def save(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; returns when it is on the disk, and older ones are gone, as are rests of killed saves."""
         path = self.folder / _name(checkpoint.position)
@@ -103,7 +108,6 @@ class Checkpoints:
             for damaged in paths[:number]:
                 say(f"Checkpoint {damaged.name} is damaged; going on from the one before, {path.name}")
                 _remove(damaged)
-            self._begun = time.monotonic() - checkpoint.facts["seconds"]
             return checkpoint
         if paths:
             raise LongtailError(

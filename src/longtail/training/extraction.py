@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from longtail.world import ALONE, World
 VIEWS = 8
 """Augmented views of an image, unless asked otherwise."""
 LARGEST_PLACE = 2**62 - 1
+WRITTEN_AT_ONCE = 4  # blocks of images: a write waits for the disk
 
 
 @dataclass(frozen=True)
@@ -121,10 +123,14 @@ class Extraction:
         )
         places = _places(part, missing) if view.augmentation else None
         with closing(loader):
-            for batch in loader.batches(missing, places, Key.of_seed(0).at("view", view.number)):
-                values = network(self.engine.images(self.preprocessing.normalise(batch.images)))
-                store.write(digests[batch.indices.cpu().numpy()], values.cpu().numpy().astype(np.float16))
-                task.advance(len(batch.labels))
+            blocks = (
+                (batch.indices, network(self.engine.images(self.preprocessing.normalise(batch.images))))
+                for batch in loader.batches(missing, places, Key.of_seed(0).at("view", view.number))
+            )
+            while some := list(islice(blocks, WRITTEN_AT_ONCE)):
+                indices, values = (torch.cat(each).cpu().numpy() for each in zip(*some, strict=True))
+                store.write(digests[indices], values.astype(np.float16))
+                task.advance(len(indices))
 
 
 def _places(part: Part, indices: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -74,10 +74,9 @@ class Gradient:
     def _see(self, sample: Sample, piece: Piece, place: Key, noise: Key, epoch: int) -> _Seen:
         """A piece through the network, and what the loss gets to know."""
         targets: Targets = _rows(sample.targets, piece)
-        with self._engine.autocast():
-            features = self._source.features(sample, piece)
-            features, targets = self._stage.mixed("features", features, targets, place, epoch)
-            scores = self._classifier.head(features)
+        features = self._source.features(sample, piece)
+        features, targets = self._stage.mixed("features", features, targets, place, epoch)
+        scores = self._classifier.head(features)
         positions = sample.positions[piece.rows][: len(scores)]
         moment = self._objective.moment(
             scores, targets, features=features, epoch=epoch, draws=noise.draws(positions.to(scores.device))

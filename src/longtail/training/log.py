@@ -88,7 +88,7 @@ class StageLog:
             NotFiniteError: the loss of this step, or of one before that nobody has looked at.
         """
         self._waiting.append((epoch, step, loss, rate))
-        if len(self._waiting) == LOOK_EVERY or (loss.device.type == "cpu" and not loss.isfinite()):
+        if len(self._waiting) == LOOK_EVERY or (loss.device.type == "cpu" and not math.isfinite(loss.item())):
             self._look()
         self._done += 1
         if self._done == FORECAST_AFTER:

@@ -100,7 +100,7 @@ class Images(Source):
 
     def features(self, sample: Sample, piece: Piece) -> Tensor:
         """What the backbone makes of them."""
-        with torch.set_grad_enabled(self._learns):
+        with self._engine.autocast(), torch.set_grad_enabled(self._learns):
             features: Tensor = self._backbone(sample.inputs[piece.held])
         return self.pieces.together(features, piece)
 

@@ -111,7 +111,7 @@ class Trainer:
         index = LabelIndex.of(part.labels, classifier.head.classes)
         pieces = Pieces(stage.batch_size, len(stage.samplings), stage.accumulate, self.world)
         source = self._source(classifier.backbone, stage, part, backbone_learns, pieces)
-        at_once = -(-len(pieces.own) // pieces.number)
+        at_once, attempt = -(-len(pieces.own) // pieces.number), self._attempt(learning)
         gradient = Gradient(stage, learning, source, pieces, self.engine)
 
         with (
@@ -128,7 +128,7 @@ class Trainer:
 
                     order = order_of(stage, index, here, epoch, steps)
                     for sample in source.samples(order, here, epoch, position.step):
-                        with interrupts.held(), fits_memory(stage, at_once, self._attempt(learning)):
+                        with interrupts.held(), fits_memory(stage, at_once, attempt):
                             loss = gradient.of(sample, here, epoch, position.step)
                             learning.step(stage.clip)
                             log.step(epoch, position.step, loss, rate)
