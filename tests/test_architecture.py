@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -156,8 +157,9 @@ def test_only_the_command_line_prints(file: Path) -> None:
     assert not {"print", "sys.stdout", "sys.stderr"} & set(named)
 
 
-def python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def python(code: str, **settings: str) -> str:
+    surroundings = {**os.environ, **settings}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=surroundings)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -172,6 +174,20 @@ def test_the_command_line_imports_nothing_heavy() -> None:
     loaded = python("import longtail.cli, sys; print(*sys.modules)").split()
     assert "click" in loaded
     assert not {"torch", "numpy", "rich", "PIL"} & set(loaded)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not list the threads of a process")
+def test_importing_starts_no_threads() -> None:
+    """They would be missing in a process forked from one that has imported, which would wait for them for ever."""
+    modules = [".".join(("longtail", *file.relative_to(PACKAGE).with_suffix("").parts)) for file in FILES]
+    code = f"""
+import importlib, os
+
+for module in {[module for module in modules if not module.endswith("__")]!r}:
+    importlib.import_module(module)
+print(len(os.listdir("/proc/self/task")))
+"""
+    assert python(code, OMP_NUM_THREADS="4", OPENBLAS_NUM_THREADS="1") == "1\n"
 
 
 @pytest.mark.parametrize("room", ["losses", "samplers", "weighting"])

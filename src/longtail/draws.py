@@ -12,6 +12,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -140,9 +141,11 @@ def _quantiles(device: torch.device) -> Tensor:
 
 
 # The quantiles of |N(0, 1)| at the middles of equal steps. Made at import, since a compiler that saw how they are made
-# would make them anew for every entry.
-_MIDDLES = (torch.arange(2**_TABLE_BITS, dtype=torch.float64) + 0.5) / 2**_TABLE_BITS
-_QUANTILES = (2**0.5 * torch.erfinv(_MIDDLES)).float()
+# would make them anew for every entry; and not by torch, whose threads would not outlive a fork of the process.
+_QUANTILES = torch.tensor(
+    [NormalDist().inv_cdf(0.5 + (step + 0.5) / 2 ** (_TABLE_BITS + 1)) for step in range(2**_TABLE_BITS)],
+    dtype=torch.float32,
+)
 
 
 def _columns(number: int, device: torch.device) -> Tensor:
