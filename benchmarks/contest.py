@@ -28,11 +28,11 @@ from longtail.models.resnet32 import ResNet32
 from longtail.runs import RunFolder
 from longtail.training.compiling import Work, with_compiling
 from longtail.training.engine import Engine, choose_engine
-from longtail.training.log import Turn
+from longtail.training.loop.log import Turn
+from longtail.training.loop.trainer import Trainer
+from longtail.training.planning.settings import CIFAR
 from longtail.training.recipes.cosines import gcl
-from longtail.training.settings import CIFAR
 from longtail.training.stage import Stage
-from longtail.training.trainer import Trainer
 from longtail.watching import Watcher
 from published_loop import SIDE, Pictures, PublishedLoop
 

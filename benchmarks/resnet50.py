@@ -27,10 +27,10 @@ from longtail.models.heads import Cosine
 from longtail.runs import RunFolder
 from longtail.training.compiling import trouble_compiling
 from longtail.training.engine import Engine, choose_engine
-from longtail.training.log import Turn
+from longtail.training.loop.log import Turn
+from longtail.training.loop.trainer import Trainer
+from longtail.training.planning.settings import PHOTOGRAPHS_FROM_SCRATCH
 from longtail.training.recipes.cosines import gcl
-from longtail.training.settings import PHOTOGRAPHS_FROM_SCRATCH
-from longtail.training.trainer import Trainer
 from longtail.watching import Watcher
 
 

@@ -25,8 +25,8 @@ from longtail.models.classifier import Classifier
 from longtail.models.heads import Cosine
 from longtail.samplers import LabelIndex
 from longtail.training.engine import Engine
-from longtail.training.settings import CIFAR
-from longtail.training.sources import order_of
+from longtail.training.loop.sources import order_of
+from longtail.training.planning.settings import CIFAR
 from longtail.training.stage import Stage
 from published_loop import DEVIATION, PADDING, SIDE, TO_TENSOR, Drawn, PublishedLoop
 

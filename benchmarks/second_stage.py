@@ -42,11 +42,11 @@ from longtail.metrics import Outcomes, balanced_accuracy
 from longtail.models.heads import Cosine
 from longtail.studies.original import Original, images_for
 from longtail.training.engine import choose_engine
-from longtail.training.rebalance import WARM_RATE
+from longtail.training.planning.settings import Setting, setting_for
+from longtail.training.planning.wishes import Wishes
 from longtail.training.recipes.cosines import gcl
-from longtail.training.settings import Setting, setting_for
+from longtail.training.second_stage.rebalance import WARM_RATE
 from longtail.training.stage import Recipe
-from longtail.training.wishes import Wishes
 from longtail.watching import Watcher
 from longtail.weighting import cben
 

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from longtail.errors import LongtailError
-from longtail.training.checkpoints import Checkpoint, Checkpoints
+from longtail.training.loop.checkpoints import Checkpoint, Checkpoints
 
 Files = dict[str, bytes]
 KINDS = (

@@ -17,11 +17,11 @@ from torch import Tensor
 from longtail.cli import cli
 from longtail.exits import answer
 from longtail.runs import RunFolder
-from longtail.training.checkpoints import Checkpoints
-from longtail.training.gradient import Gradient
-from longtail.training.learning import Learning
-from longtail.training.trainer import Trainer
-from longtail.training.wishes import Wishes
+from longtail.training.loop.checkpoints import Checkpoints
+from longtail.training.loop.gradient import Gradient
+from longtail.training.loop.learning import Learning
+from longtail.training.loop.trainer import Trainer
+from longtail.training.planning.wishes import Wishes
 from operations import Onlooker, Operation, watched
 from tiny_runs import STEPS, WISHES, prepared, to_the_end
 

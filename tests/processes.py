@@ -22,7 +22,7 @@ Work = Callable[..., dict[str, Tensor]]
 
 PRELOADED = [
     *("torch._dynamo", "sklearn.datasets", "timm.models", "longtail.launch", "longtail.losses"),
-    *("longtail.training.trainer", "longtail.studies.compare", "longtail.studies.resume"),
+    *("longtail.training.loop.trainer", "longtail.studies.compare", "longtail.studies.resume"),
 ]
 """What takes long to import; the first is what an optimiser of torch imports when it is made."""
 

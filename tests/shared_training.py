@@ -16,7 +16,7 @@ from longtail.draws import Key
 from longtail.models.classifier import Classifier
 from longtail.models.heads import Linear
 from longtail.models.sync_batch_norm import synchronised
-from longtail.training.log import Turn
+from longtail.training.loop.log import Turn
 from longtail.training.stage import WHOLE_NETWORK
 from longtail.world import ALONE, World
 from tiny_training import Counting, stage, trainer

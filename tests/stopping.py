@@ -13,8 +13,8 @@ import pytest
 
 from killing import steps_of
 from longtail.interrupts import Interrupted
-from longtail.training.gradient import Gradient
-from longtail.training.wishes import Wishes
+from longtail.training.loop.gradient import Gradient
+from longtail.training.planning.wishes import Wishes
 from tiny_runs import outcome, to_the_end
 
 

@@ -21,7 +21,7 @@ from longtail.data.asked import Reading
 from longtail.deploy import evaluate, predict
 from longtail.errors import LongtailError
 from longtail.exits import MISTAKE, PIPE_CLOSED, STOPPED, answer
-from longtail.training.wishes import Wishes
+from longtail.training.planning.wishes import Wishes
 
 HOW_TO_READ = {
     "--imbalance",

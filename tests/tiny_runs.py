@@ -20,11 +20,11 @@ from torch import Tensor, nn
 import longtail
 from longtail.errors import LongtailError
 from longtail.models.classifier import Classifier
-from longtail.training.learning import Learning
-from longtail.training.log import Turn
+from longtail.training.loop.learning import Learning
+from longtail.training.loop.log import Turn
+from longtail.training.loop.trainer import Trainer
+from longtail.training.planning.wishes import Wishes
 from longtail.training.stage import Stage
-from longtail.training.trainer import Trainer
-from longtail.training.wishes import Wishes
 from tiny_training import coloured
 
 __all__ = ["tiny"]  # what timm looks at

@@ -19,9 +19,9 @@ from longtail.models.classifier import Classifier
 from longtail.models.heads import Head, Linear
 from longtail.runs import RunFolder
 from longtail.training.engine import Engine
-from longtail.training.extraction import Cache
+from longtail.training.loop.extraction import Cache
+from longtail.training.loop.trainer import Trainer
 from longtail.training.stage import HEAD_ALONE, Stage
-from longtail.training.trainer import Trainer
 from longtail.watching import Watcher
 
 FLOAT32 = Engine(torch.device("cpu"), torch.float32, "for exact comparison")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from longtail.deploy.run import Run
     from longtail.deploy.table import Format
     from longtail.studies.compare import Study
-    from longtail.training.wishes import Wishes
+    from longtail.training.planning.wishes import Wishes
 
 UNREADABLE = 1
 """Exit code of `predict` if a file could not be read."""

@@ -14,7 +14,7 @@ from longtail.errors import LongtailError
 from longtail.runs import RunFolder
 from longtail.studies.class_order import check_class_order
 from longtail.training.engine import Engine
-from longtail.training.trainer import Trainer
+from longtail.training.loop.trainer import Trainer
 from longtail.watching import Watcher
 from tiny_training import Listener
 

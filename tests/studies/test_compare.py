@@ -12,7 +12,7 @@ from longtail.errors import LongtailError
 from longtail.studies import carrying_out as job
 from longtail.studies.compare import Study
 from longtail.studies.sitting import Sitting
-from longtail.training.wishes import Wishes
+from longtail.training.planning.wishes import Wishes
 from tiny_training import counting
 
 

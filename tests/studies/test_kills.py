@@ -30,7 +30,7 @@ from killing import (
     step_of,
     unbroken,
 )
-from longtail.training.wishes import Wishes
+from longtail.training.planning.wishes import Wishes
 from tiny_runs import EPOCHS, STEPS, differing, photographs
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")

@@ -7,7 +7,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from longtail.runs import LOGS, RunFolder
-from longtail.training.checkpoints import Checkpoints
+from longtail.training.loop.checkpoints import Checkpoints
 from operations import watched
 from power_loss import Disk, Found, lay_out
 from tiny_runs import photographs, train

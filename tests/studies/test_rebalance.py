@@ -181,7 +181,7 @@ def test_what_fails_leaves_no_folder(run: Run, tmp_path: Path, monkeypatch: pyte
         raise RuntimeError("the machine is on fire")
 
     before = contents(run.path)
-    monkeypatch.setattr("longtail.training.trainer.Trainer.fit", failing)
+    monkeypatch.setattr("longtail.training.loop.trainer.Trainer.fit", failing)
     with pytest.raises(RuntimeError):
         longtail.rebalance(run.path, out=tmp_path / "deep/made", **QUICK)
     assert not (tmp_path / "deep").exists()

@@ -14,10 +14,10 @@ from longtail.data.loading.workers import Decoder
 from longtail.errors import LongtailError
 from longtail.interrupts import Interrupted
 from longtail.runs import RunFolder
-from longtail.training.checkpoints import Checkpoints
-from longtail.training.inference import Inference
+from longtail.training.loop.checkpoints import Checkpoints
+from longtail.training.loop.inference import Inference
+from longtail.training.planning.wishes import Wishes
 from longtail.training.recipes import RECIPES
-from longtail.training.wishes import Wishes
 from stopping import middles, signalled, stopped, unbroken
 from tiny_runs import WISHES, differing, outcome, photographs, prepared, to_the_end, train
 from tiny_training import Listener

@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 import longtail
 from longtail.deploy.run import Run
 from longtail.errors import LongtailError
-from longtail.training.wishes import Wishes
+from longtail.training.planning.wishes import Wishes
 from longtail.watching import Watcher
 
 

@@ -26,10 +26,10 @@ from longtail.runs import RunFolder
 from longtail.training import compiling
 from longtail.training.compiling import SHARE_SAVED, Work, compiled, trouble_compiling, with_compiling
 from longtail.training.engine import Engine
-from longtail.training.log import Turn
-from longtail.training.plan import make_plan
+from longtail.training.loop.log import Turn
+from longtail.training.loop.trainer import Trainer
+from longtail.training.planning.plan import make_plan
 from longtail.training.stage import WHOLE_NETWORK
-from longtail.training.trainer import Trainer
 from longtail.watching import Watcher
 from tiny_training import DIGITS, FLOAT32, stage
 

@@ -22,8 +22,8 @@ from longtail.models.backbones import build_backbone, feature_size
 from longtail.models.branches import branch
 from longtail.models.classifier import Classifier
 from longtail.training.engine import Engine, choose_engine
+from longtail.training.planning.settings import DIGITS
 from longtail.training.recipes import RECIPES
-from longtail.training.settings import DIGITS
 from longtail.training.stage import Stage
 from tiny_training import FLOAT32
 

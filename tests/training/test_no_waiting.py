@@ -15,8 +15,8 @@ from longtail.draws import Key
 from longtail.models.backbones import build_backbone, feature_size
 from longtail.models.branches import branch
 from longtail.models.classifier import Classifier
+from longtail.training.planning.settings import DIGITS
 from longtail.training.recipes import RECIPES
-from longtail.training.settings import DIGITS
 from longtail.training.stage import Stage
 
 COUNTS = ClassCounts((50, 40, 30, 20, 10, 9, 8, 7, 6, 5))

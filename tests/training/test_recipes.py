@@ -16,8 +16,8 @@ from longtail.counts import ClassCounts
 from longtail.data.sources.digits import digits
 from longtail.errors import LongtailError
 from longtail.samplers import class_balanced
+from longtail.training.planning.settings import CIFAR, DIGITS, PHOTOGRAPHS
 from longtail.training.recipes import RECIPES, find_recipe
-from longtail.training.settings import CIFAR, DIGITS, PHOTOGRAPHS
 
 COUNTS = ClassCounts((50, 5))
 NAMES = (

@@ -19,8 +19,8 @@ from longtail.data.sources.digits import digits
 from longtail.draws import Key
 from longtail.moment import Mixed
 from longtail.samplers import LabelIndex, instance, reversed_
-from longtail.training.pieces import Pieces
-from longtail.training.sources import Images, Order, Sample, order_of
+from longtail.training.loop.pieces import Pieces
+from longtail.training.loop.sources import Images, Order, Sample, order_of
 from longtail.training.stage import Stage, Targets
 from longtail.world import ALONE, World
 from processes import in_processes

@@ -13,8 +13,8 @@ from longtail import losses
 from longtail.counts import ClassCounts
 from longtail.errors import LongtailError
 from longtail.samplers import instance, reversed_
+from longtail.training.planning.settings import CIFAR
 from longtail.training.recipes import RECIPES
-from longtail.training.settings import CIFAR
 from longtail.training.stage import Stage
 from tiny_training import stage
 

@@ -23,15 +23,15 @@ from longtail.report.page import write_run_page
 from longtail.runs import Predictions
 from longtail.studies.sitting import Sitting
 from longtail.text import counted
-from longtail.training.checkpoints import Checkpoint, Position
 from longtail.training.engine import Engine
-from longtail.training.learning import room
-from longtail.training.log import Turn
-from longtail.training.plan import Plan, make_plan
-from longtail.training.record import record
+from longtail.training.loop.checkpoints import Checkpoint, Position
+from longtail.training.loop.learning import room
+from longtail.training.loop.log import Turn
+from longtail.training.loop.trainer import Trainer
+from longtail.training.planning.plan import Plan, make_plan
+from longtail.training.planning.record import record
+from longtail.training.planning.wishes import Wishes, check_wishes
 from longtail.training.stage import Stage
-from longtail.training.trainer import Trainer
-from longtail.training.wishes import Wishes, check_wishes
 from longtail.watching import Watcher
 
 

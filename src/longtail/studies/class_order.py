@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from longtail.data.parts import ImageSet
 from longtail.errors import LongtailError
 from longtail.models.classifier import Classifier
-from longtail.training.trainer import Trainer
+from longtail.training.loop.trainer import Trainer
 
 IMAGES_A_CLASS = 20
 

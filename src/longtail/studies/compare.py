@@ -24,8 +24,8 @@ from longtail.studies.carrying_out import prepare, without_bad
 from longtail.studies.jobs import Call, Share, shares, side_by_side
 from longtail.studies.part import Part, train_alone
 from longtail.text import counted
+from longtail.training.planning.wishes import Wishes
 from longtail.training.recipes import find_recipe
-from longtail.training.wishes import Wishes
 from longtail.unfinished import Request, Unfinished, begin
 from longtail.watching import Task, Watcher
 

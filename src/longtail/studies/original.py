@@ -15,7 +15,7 @@ from longtail.errors import LongtailError
 from longtail.models.class_order import read_classes
 from longtail.models.classifier import Architecture, Classifier
 from longtail.studies.carrying_out import prepare
-from longtail.training.wishes import Wishes
+from longtail.training.planning.wishes import Wishes
 from longtail.watching import Watcher
 
 

@@ -13,7 +13,7 @@ from longtail.interrupts import listening
 from longtail.runs import recipe_name
 from longtail.studies.carrying_out import Trained, prepare, train_into
 from longtail.studies.sitting import Sitting
-from longtail.training.wishes import Wishes
+from longtail.training.planning.wishes import Wishes
 from longtail.unfinished import Request, begin_or_go_on
 from longtail.watching import Watcher
 

@@ -21,13 +21,13 @@ from longtail.studies.class_order import check_class_order
 from longtail.studies.compare import Study, row_of
 from longtail.studies.original import Original, asked_for, images_for
 from longtail.studies.sitting import Sitting
-from longtail.training.as_wished import setting_as_wished, stage_as_wished
-from longtail.training.keeping import Keeping
-from longtail.training.plan import Plan, engine_for
-from longtail.training.settings import Setting, setting_for
+from longtail.training.planning.as_wished import setting_as_wished, stage_as_wished
+from longtail.training.planning.keeping import Keeping
+from longtail.training.planning.plan import Plan, engine_for
+from longtail.training.planning.settings import Setting, setting_for
+from longtail.training.planning.wishes import Wishes
+from longtail.training.second_stage.ways import Way, ways
 from longtail.training.stage import Recipe, Stage, Step
-from longtail.training.ways import Way, ways
-from longtail.training.wishes import Wishes
 from longtail.unfinished import PART, Request, Unfinished, begin, begin_or_go_on
 from longtail.watching import Watcher
 

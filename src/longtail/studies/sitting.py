@@ -11,8 +11,8 @@ from longtail.device import choose_device
 from longtail.launch import joined, own_device
 from longtail.models.classifier import Classifier
 from longtail.runs import ReadOnlyRunFolder, RunFolder
-from longtail.training.checkpoints import EVERY, Checkpoint, Checkpoints, Position
-from longtail.training.wishes import Wishes
+from longtail.training.loop.checkpoints import EVERY, Checkpoint, Checkpoints, Position
+from longtail.training.planning.wishes import Wishes
 from longtail.unfinished import Unfinished
 from longtail.watching import Watcher
 from longtail.world import ALONE, World

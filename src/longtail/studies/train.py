@@ -12,7 +12,7 @@ from longtail.unfinished import Request, Unfinished, begin, is_first
 
 if TYPE_CHECKING:
     from longtail.deploy.run import Run
-    from longtail.training.wishes import Wishes
+    from longtail.training.planning.wishes import Wishes
     from longtail.watching import Watcher
 
 

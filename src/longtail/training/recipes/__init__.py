@@ -1,7 +1,7 @@
 """Recipes: class counts and a setting in, a way to train out. Each public function is one recipe, by its name.
 
 One of one's own is such a function in any file, given as `FILE.py:function`; `first_stage` and the second stages of
-`longtail.training.rebalance` are what most are made of.
+`longtail.training.second_stage.rebalance` are what most are made of.
 """
 
 from longtail.training.recipes.baselines import (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from longtail import losses
 from longtail.counts import ClassCounts
 from longtail.schedules import Parabolic
-from longtail.training.rebalance import posthoc
+from longtail.training.planning.settings import Setting
 from longtail.training.recipes.parts import first_stage, linear, mixed_first_stage
-from longtail.training.settings import Setting
+from longtail.training.second_stage.rebalance import posthoc
 from longtail.training.stage import Recipe
 
 

@@ -11,9 +11,9 @@ from longtail.data.mixing import mixup
 from longtail.losses import Criterion
 from longtail.losses.rotation import only_acute
 from longtail.samplers import Sampling, cben
-from longtail.training.rebalance import crt
+from longtail.training.planning.settings import Setting
 from longtail.training.recipes.parts import DEFERRED, cosine, first_stage, mixed_first_stage
-from longtail.training.settings import Setting
+from longtail.training.second_stage.rebalance import crt
 from longtail.training.stage import Recipe, Stage
 
 

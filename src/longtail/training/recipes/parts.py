@@ -8,7 +8,7 @@ from typing import Any
 from longtail.data.mixing import mixup
 from longtail.losses import Criterion
 from longtail.models.heads import Cosine, Linear
-from longtail.training.settings import Setting
+from longtail.training.planning.settings import Setting
 from longtail.training.stage import Recipe, Stage
 
 DEFERRED = 0.8

@@ -6,9 +6,9 @@ from longtail import losses
 from longtail.counts import ClassCounts
 from longtail.data.mixing import mixup
 from longtail.samplers import class_aware
-from longtail.training import rebalance
+from longtail.training.planning.settings import Setting
 from longtail.training.recipes.baselines import ce, ce_mixup
-from longtail.training.settings import Setting
+from longtail.training.second_stage import rebalance
 from longtail.training.stage import Recipe, Step
 
 

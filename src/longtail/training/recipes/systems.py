@@ -10,8 +10,8 @@ from longtail.data.mixing import cumulative
 from longtail.models.branches import BILATERAL, EXPERTS
 from longtail.models.heads import CausalNorm, Cosine, Experts, Head, Linear
 from longtail.samplers import instance, reversed_
+from longtail.training.planning.settings import Setting
 from longtail.training.recipes.parts import DEFERRED, first_stage, mixed_first_stage
-from longtail.training.settings import Setting
 from longtail.training.stage import Recipe
 
 

@@ -1,0 +1,1 @@
+"""Stages that change a trained head, and how they are chosen."""
