@@ -17,6 +17,7 @@ from longtail.watching import Watcher
 def add(watcher: Watcher, first: int, second: int) -> int:
     """Tells of its work, and adds."""
     watcher.say(f"{first} and {second}")
+    watcher.say_of_run("adding now")
     with watcher.task("adding", 2, "numbers") as task:
         task.advance(1, sum=first)
         task.advance(1, sum=first + second)

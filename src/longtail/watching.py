@@ -27,6 +27,10 @@ class Watcher:
     def say(self, line: str) -> None:
         """One line worth keeping: what was found, what was chosen and why."""
 
+    def say_of_run(self, line: str) -> None:
+        """A line that is true of one run alone; where several run at once, it is said with the name of the run."""
+        self.say(line)
+
     def task(self, name: str, total: int, unit: str) -> Task:
         """A stretch of `total` units (`unit`: images, files) begins; use the result as a context manager."""
         return Task()

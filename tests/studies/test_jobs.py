@@ -67,8 +67,9 @@ def test_every_call_gives_its_result_and_tells_its_story() -> None:
     assert found == {f"sum {number}": number + 10 for number in range(4)}
     for number in range(4):
         name = f"sum {number}: adding"
-        story = [entry for entry in diary.entries if entry.startswith(name)]
+        story = [entry for entry in diary.entries if entry.startswith(f"sum {number}")]
         assert story == [
+            f"sum {number}: adding now",
             f"{name} of 2 numbers",
             f"{name}: 1 {{'sum': {number}}}",
             f"{name}: 1 {{'sum': {number + 10}}}",

@@ -161,7 +161,7 @@ def _trained(
     steps, begin = plan.recipe.steps, 1
     if kept is not None:
         begin = kept.position.stage
-        sitting.watcher.say(f"Going on from the last checkpoint: {kept.position}")
+        sitting.watcher.say_of_run(f"Going on from the last checkpoint: {kept.position}")
         classifier = _as_kept(classifier, kept)
         if kept.position == Position(begin, epoch=0, step=0):
             kept = None  # between two steps there is nothing else to go on with

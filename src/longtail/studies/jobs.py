@@ -144,6 +144,9 @@ class _Process:
     def _say(self, line: str) -> None:
         self._watcher.say(line)
 
+    def _say_of_run(self, line: str) -> None:
+        self._watcher.say(f"{self.call.name}: {line}")
+
     def _task(self, number: int, name: str, total: int, unit: str) -> None:
         self._tasks[number] = self._watcher.task(f"{self.call.name}: {name}", total, unit).__enter__()
 
@@ -202,6 +205,9 @@ class _Reporting(Watcher):
 
     def say(self, line: str) -> None:
         self._tell("say", line)
+
+    def say_of_run(self, line: str) -> None:
+        self._tell("say_of_run", line)
 
     def task(self, name: str, total: int, unit: str) -> Task:
         number = next(self._numbers)

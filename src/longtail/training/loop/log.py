@@ -139,7 +139,7 @@ class StageLog:
     def _forecast(self) -> None:
         per_step = (time.perf_counter() - self._start) / FORECAST_AFTER
         left = per_step * (self._left - FORECAST_AFTER)
-        self._watcher.say(f"{self._title}: about {duration(left)} left; {memory()}")
+        self._watcher.say_of_run(f"{self._title}: about {duration(left)} left; {memory()}")
 
 
 def memory() -> str:

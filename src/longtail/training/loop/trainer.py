@@ -167,7 +167,7 @@ class Trainer:
             edited = step.edit(classifier.head, evidence)
         if edited.record:
             self.folder.add_choice({"step": step.name, **edited.record})
-            self.watcher.say(f"{step.name}: {edited.says}")
+            self.watcher.say_of_run(f"{step.name}: {edited.says}")
         return self.engine.place(Classifier(backbone, edited.head))
 
     @property
