@@ -132,8 +132,8 @@ def left_behind(world: World, how: str) -> dict[str, Tensor]:
     return {}
 
 
-def training(world: World, kinds: list[str]) -> dict[str, Tensor]:
-    """Loss and gradients of three steps of a small network with each loss."""
+def training(world: World, kinds: list[str], dtype: torch.dtype, steps: int) -> dict[str, Tensor]:
+    """Loss and gradients of some steps of a small network with each loss."""
     found = {}
     for kind in kinds:
         torch.manual_seed(0)
@@ -141,9 +141,10 @@ def training(world: World, kinds: list[str]) -> dict[str, Tensor]:
         experts = 3 if criterion.score_dims == 3 else 1
         network = nn.Sequential(nn.Flatten(), nn.Linear(48, 8 * experts), nn.Tanh(), nn.Unflatten(1, (experts, 8)))
         head: Head = Experts([head_for(criterion) for _ in range(3)]) if experts > 1 else head_for(criterion)
+        network, head = network.to(dtype), head.to(dtype)
         optimizer = torch.optim.SGD([*network.parameters(), *head.parameters()], lr=0.01, momentum=0.9)
-        for step in range(3):
-            images, targets = seeded(step, BATCH, 3, 4, 4), torch.arange(BATCH).mul(step + 1) % len(COUNTS)
+        for step in range(steps):
+            images, targets = seeded(step, BATCH, 3, 4, 4).to(dtype), torch.arange(BATCH).mul(step + 1) % len(COUNTS)
             features = world.together(network(images[world.rows(BATCH)]), BATCH)
             features = features if experts > 1 else features.squeeze(1)
             draws = Key.of_seed(0).at("step", step).draws(torch.arange(BATCH))

@@ -99,12 +99,15 @@ def test_a_process_that_ends_is_noticed_and_said(how: str, tmp_path: Path) -> No
 
 
 @SIZES
-def test_every_loss_learns_as_in_one_process(size: int, tmp_path: Path) -> None:
-    """Losses and gradients of three steps: normalisers, running counts and noise are of the global batch."""
+@pytest.mark.parametrize(("dtype", "steps", "tolerance"), [(torch.float32, 1, 1e-6), (torch.float64, 3, 1e-12)])
+def test_every_loss_learns_as_in_one_process(
+    size: int, dtype: torch.dtype, steps: int, tolerance: float, tmp_path: Path
+) -> None:
+    """Losses and gradients: normalisers, running counts and noise are of the global batch. Steps magnify rounding."""
     kinds = [card.name for card in methods() if card.kind is LOSS]
     assert len(kinds) > 20
-    alone = training(ALONE, kinds)
-    for found in in_processes(size, training, tmp_path, kinds):
+    alone = training(ALONE, kinds, dtype, steps)
+    for found in in_processes(size, training, tmp_path, kinds, dtype, steps):
         assert found.keys() == alone.keys()
         for name, tensor in found.items():
-            assert (tensor - alone[name]).abs().max() <= 1e-6 * alone[name].abs().max().clamp_min(1), name
+            assert (tensor - alone[name]).abs().max() <= tolerance * alone[name].abs().max().clamp_min(1), name

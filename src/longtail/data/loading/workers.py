@@ -23,7 +23,7 @@ from longtail.data.images.preprocessing import Preprocessing
 from longtail.data.images.reading import UnreadableImage
 from longtail.data.pixels import Pixels
 from longtail.draws import Key
-from longtail.interrupts import SIGNALS
+from longtail.interrupts import SIGNALS, held
 
 
 class Request(NamedTuple):
@@ -105,7 +105,7 @@ class Workers:
         self._loader = None
 
     def _start(self) -> Iterator[Decoded]:
-        with warnings.catch_warnings(), _no_signal_arriving():
+        with held(), warnings.catch_warnings(), _no_signal_arriving():
             warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside torch's threads: workers use none
             warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # their number was asked for
             if self._loader is None:
@@ -135,7 +135,7 @@ def _unchanged(answer: Any) -> Any:
 
 @contextmanager
 def _no_signal_arriving() -> Iterator[None]:
-    """Signals wait meanwhile; a process that begins has them blocked from its first instruction on."""
+    """A process that begins meanwhile has signals blocked from its first instruction on."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
