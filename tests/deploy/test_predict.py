@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import longtail
@@ -231,3 +232,18 @@ def test_a_list_on_standard_input(run: Run, tested: tuple[list[Path], np.ndarray
     )
     assert [json.loads(line)["file"] for line in done.stdout.splitlines()] == names
     assert done.stderr.startswith("predicting: 4 images in ")
+
+
+def test_what_does_not_fit_into_memory_goes_in_parts(run: Run, tested: tuple[list[Path], np.ndarray]) -> None:
+    files, expected = tested
+
+    def has_room(network: object, images: tuple[torch.Tensor]) -> None:
+        if len(images[0]) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    hook = run.model.backbone.register_forward_pre_hook(has_room)
+    try:
+        best = [prediction.ranked[0][1] for prediction in run.predict(files)]
+    finally:
+        hook.remove()
+    assert best == pytest.approx(expected.max(axis=1).tolist(), abs=1e-5)

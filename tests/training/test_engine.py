@@ -15,7 +15,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from longtail.counts import ClassCounts
-from longtail.device import choose_device, copies_behind
 from longtail.draws import Key
 from longtail.errors import LongtailError
 from longtail.models.backbones import build_backbone, feature_size
@@ -57,23 +56,6 @@ def test_small_batches_take_one_thread_and_say_why() -> None:
 def test_what_ran_elsewhere_does_not_go_on_here() -> None:
     with pytest.raises(LongtailError, match="runs on the device 'cuda:63', which is not here"):
         Engine.of({**FLOAT32.description(), "device": "cuda:63"})
-
-
-@pytest.mark.parametrize("name", ["meta", "tpu9", "cuda:63", *([] if torch.backends.mps.is_available() else ["mps"])])
-def test_a_device_that_is_not_here_is_one_short_sentence(name: str) -> None:
-    with pytest.raises(LongtailError, match=f"Device '{name}' cannot be used here") as caught:
-        choose_device(name)
-    assert str(caught.value).endswith("; use --device auto or cpu.")
-    assert len(str(caught.value)) < 250
-
-
-def test_only_cuda_copies_while_the_processor_goes_on() -> None:
-    assert [copies_behind(torch.device(name)) for name in ("cuda", "cuda:1", "mps", "cpu")] == [
-        True,
-        True,
-        False,
-        False,
-    ]
 
 
 class Float64Seen(TorchDispatchMode):

@@ -24,7 +24,7 @@ from longtail.data.words import listed
 from longtail.deploy.again import open_as_divided, warning, where_its_own_are
 from longtail.deploy.predict import BATCH_SIZE
 from longtail.deploy.run import Run, load
-from longtail.device import choose_device
+from longtail.device import choose_device, in_parts_that_fit
 from longtail.errors import LongtailError, unknown
 from longtail.files import write_whole
 from longtail.models.classifier import Classifier
@@ -198,6 +198,7 @@ def _logits(
     logits = []
     with closing(loader), watcher.task("measuring", len(part), "images") as task:
         for batch in loader.batches():
-            logits.append(model(preprocessing.normalise(batch.images.to(device))).cpu().double())
+            images = preprocessing.normalise(batch.images.to(device))
+            logits.append(in_parts_that_fit(model, images).cpu().double())
             task.advance(len(batch.labels))
     return np.asarray(torch.cat(logits).numpy())

@@ -20,6 +20,7 @@ from longtail.data.images.reading import SUFFIXES
 from longtail.data.loading.workers import Decoder, Request, Workers, worth_starting
 from longtail.data.pixels import Files
 from longtail.deploy.prior import TestPrior
+from longtail.device import in_parts_that_fit
 from longtail.draws import Key
 from longtail.errors import LongtailError
 from longtail.models.classifier import Classifier
@@ -183,7 +184,7 @@ class _Question:
     def _logits(self, images: Tensor) -> NDArray[np.float64]:
         """uint8 images (B, 3, H, W) to logits (B, C)."""
         device = next(self.classifier.parameters()).device
-        logits: Tensor = self.classifier(self.preprocessing.normalise(images.to(device)))
+        logits = in_parts_that_fit(self.classifier, self.preprocessing.normalise(images.to(device)))
         return logits.cpu().double().numpy()
 
 

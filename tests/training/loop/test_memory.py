@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from longtail import losses
+from longtail.device import is_out_of_memory
 from longtail.errors import LongtailError
-from longtail.training.loop.memory import blank_steps, fits_memory, images_that_fit, is_out_of_memory
+from longtail.training.loop.memory import blank_steps, fits_memory, images_that_fit
 from longtail.training.stage import Stage
 from tiny_training import FLOAT32, Counting, stage
 
@@ -151,6 +152,7 @@ IN_A_SMALL_PROCESS = """
 import resource
 import torch
 from longtail import losses
+from longtail.device import is_out_of_memory
 from longtail.errors import LongtailError
 from longtail.training.engine import Engine
 from longtail.training.loop.memory import blank_steps, fits_memory

@@ -13,6 +13,7 @@ from longtail.data.augmenting.augmentation import Augmentation
 from longtail.data.images.preprocessing import Preprocessing
 from longtail.data.loading.loader import Loader
 from longtail.data.parts import Part
+from longtail.device import in_parts_that_fit
 from longtail.models.classifier import Classifier
 from longtail.runs import Predictions
 from longtail.training.engine import Engine
@@ -73,5 +74,6 @@ class Inference:
         own = self.world.dealt(len(part), BATCH_SIZE)
         with closing(loader), self.watcher.task(name, len(own), "images") as task:
             for batch in loader.batches(own):
-                yield network(self.engine.images(self.preprocessing.normalise(batch.images)))
+                images = self.engine.images(self.preprocessing.normalise(batch.images))
+                yield in_parts_that_fit(network, images)
                 task.advance(len(batch.labels))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from longtail.device import is_out_of_memory
 from longtail.errors import LongtailError
 from longtail.training.engine import Engine
 from longtail.training.stage import Stage
@@ -18,8 +19,6 @@ Attempt = Callable[[int], object]
 
 FEWEST = 2
 """Images that are tried at the least: of one alone, batch norm has no variance."""
-PHRASES = ("out of memory", "ALLOC_FAILED", "can't allocate memory", "not enough memory")
-"""What other errors than torch.OutOfMemoryError say of it: those of MPS, of CUDA's libraries, of processors."""
 
 
 @contextmanager
@@ -43,11 +42,6 @@ def fits_memory(stage: Stage, images: int, attempt: Attempt | None = None) -> It
             raise
         traceback.clear_frames(error.__traceback__)  # which hold what the step had computed
     raise LongtailError(_sentence(stage, images, attempt)) from None
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether this is what a device or the processor says when its memory is full."""
-    return isinstance(error, torch.OutOfMemoryError) or any(phrase in str(error) for phrase in PHRASES)
 
 
 def images_that_fit(attempt: Attempt, images: int) -> int:
