@@ -1,4 +1,5 @@
-"""No training step waits for the device: nothing is read from it, and nothing has a shape that only it knows."""
+"""What no training step does: wait for the device (nothing is read from it, nothing has a shape that only it knows),
+and compute in float64, which MPS lacks."""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from longtail.counts import ClassCounts
 from longtail.draws import Key
@@ -18,27 +21,32 @@ from longtail.models.classifier import Classifier
 from longtail.training.planning.settings import DIGITS
 from longtail.training.recipes import RECIPES
 from longtail.training.stage import Stage
+from tiny_training import Counting
 
 COUNTS = ClassCounts((50, 40, 30, 20, 10, 9, 8, 7, 6, 5))
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equal")
 """Operators whose result the processor has to look at: `.item()`, `.tolist()`, `if tensor`, and masks as indices."""
 
 
-class Waits(TorchDispatchMode):
-    """Counts the operators that a GPU would make the processor wait for."""
+class Seen(TorchDispatchMode):
+    """Counts the operators that a GPU would make the processor wait for, and those on float64 numbers."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.operators: Counter[str] = Counter()
+        self.waiting: Counter[str] = Counter()
+        self.float64: Counter[str] = Counter()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        name = str(func).split(".")[1]
+        name, result = str(func).split(".")[1], func(*args, **(kwargs or {}))
         of_key = name == "_local_scalar_dense" and args[0].dtype == torch.int64  # of draws; it lies on the processor
         if (name in WAITING or name.startswith("_unique")) and not of_key:
-            self.operators[name] += 1
-        return func(*args, **(kwargs or {}))
+            self.waiting[name] += 1
+        leaves = tree_leaves((args, kwargs, result))
+        if any(isinstance(leaf, Tensor) and leaf.dtype == torch.float64 for leaf in leaves):
+            self.float64[name] += 1
+        return result
 
 
 def step(stage: Stage, classifier: Classifier, optimizer: torch.optim.Optimizer, number: int) -> None:
@@ -57,26 +65,30 @@ def step(stage: Stage, classifier: Classifier, optimizer: torch.optim.Optimizer,
     optimizer.step()
 
 
-def test_the_guard_sees_waiting() -> None:
-    with Waits() as seen:
+def test_the_guard_sees_what_it_is_for() -> None:
+    with Seen() as seen:
         numbers = torch.arange(4.0)
         assert (numbers > 2).nonzero().tolist() == [[3]]
         assert numbers.sum().item() == 6
         assert numbers.max() > 2
-    assert seen.operators == {"nonzero": 1, "_local_scalar_dense": 2}
+        numbers.double().sum()
+    assert seen.waiting == {"nonzero": 1, "_local_scalar_dense": 2}
+    assert seen.float64 == {"_to_copy": 1, "sum": 1}
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_no_step_waits(name: str) -> None:
+def test_no_step_waits_or_needs_float64(name: str) -> None:
     recipe = RECIPES[name](COUNTS, DIGITS)
-    backbone = build_backbone("resnet32")
+    backbone: nn.Module = Counting()
     if recipe.branching:
-        backbone = branch(backbone, recipe.branching, trained=False)
+        backbone = branch(build_backbone("resnet32"), recipe.branching, trained=False)
     classifier = Classifier(backbone, recipe.head(feature_size(backbone), 10))
     for stage in recipe.stages:
         classifier = stage.begin(classifier)
-        optimizer = stage.optimizer(stage.parameter_groups(classifier), lr=0.01)
-        step(stage, classifier, optimizer, 0)  # in the first, values are checked
-        with Waits() as seen:
+        with Seen() as first:
+            optimizer = stage.optimizer(stage.parameter_groups(classifier), lr=0.01)
+            step(stage, classifier, optimizer, 0)  # which checks values, and may wait for them
+        with Seen() as second:
             step(stage, classifier, optimizer, 1)
-        assert not seen.operators
+        assert not second.waiting
+        assert not first.float64 + second.float64
