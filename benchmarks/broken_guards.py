@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 FILES, CHECKPOINTS, LEARNING = (
     "tests/test_files.py",
-    "tests/training/test_checkpoints.py",
-    "tests/training/test_learning.py",
+    "tests/training/loop/test_checkpoints.py",
+    "tests/training/loop/test_learning.py",
 )
 INTERRUPTS, UNFINISHED, KILLS = "tests/test_interrupts.py", "tests/test_unfinished.py", "tests/studies/test_kills.py"
 RESUME, POWER, STUDIES = (f"tests/studies/test_{name}.py" for name in ("resume", "power_cut", "resumed_studies"))
@@ -116,14 +116,14 @@ MUTANTS = (
         "training/loop/gradient.py",
         'here.at("step", step)',
         'here.at("step", 0)',
-        ("tests/training/test_trainer.py",),
+        ("tests/training/loop/test_trainer.py",),
     ),
     Mutant(
         "the same random numbers in every epoch",
         "training/loop/trainer.py",
         'key.at("epoch", epoch)',
         'key.at("epoch", 0)',
-        ("tests/training/test_trainer.py",),
+        ("tests/training/loop/test_trainer.py",),
     ),
     Mutant(
         "random numbers count from where a process began",

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Unpack, cast, get_type_hints
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from longtail import metrics
@@ -22,9 +21,9 @@ from longtail.data.loading.loader import Loader
 from longtail.data.parts import ImageSet, Part
 from longtail.data.words import listed
 from longtail.deploy.again import open_as_divided, warning, where_its_own_are
-from longtail.deploy.predict import BATCH_SIZE
+from longtail.deploy.predict import BATCH_SIZE, logits_of
 from longtail.deploy.run import Run, load
-from longtail.device import choose_device, in_parts_that_fit
+from longtail.device import choose_device
 from longtail.errors import LongtailError, unknown
 from longtail.files import write_whole
 from longtail.models.classifier import Classifier
@@ -183,11 +182,9 @@ def _answers(
     return np.concatenate(logits), np.concatenate([part.labels for part in parts])
 
 
-@torch.inference_mode()
 def _logits(
     model: Classifier, preprocessing: Preprocessing, part: Part, how: How, watcher: Watcher
 ) -> NDArray[np.float64]:
-    device = next(model.parameters()).device
     loader = Loader(
         part,
         preprocessing,
@@ -198,7 +195,6 @@ def _logits(
     logits = []
     with closing(loader), watcher.task("measuring", len(part), "images") as task:
         for batch in loader.batches():
-            images = preprocessing.normalise(batch.images.to(device))
-            logits.append(in_parts_that_fit(model, images).cpu().double())
+            logits.append(logits_of(model, preprocessing, batch.images))
             task.advance(len(batch.labels))
-    return np.asarray(torch.cat(logits).numpy())
+    return np.concatenate(logits)

@@ -168,7 +168,9 @@ class _Question:
         decoding = Workers(Decoder(pixels, self.preprocessing), workers)
         with closing(decoding), watcher.task("predicting", len(self.files), "images") as task:
             for batch, decoded in zip(batches, decoding.decode(requests), strict=True):
-                yield _Seen(batch.tolist(), self._logits(decoded.images), decoded.unreadable)
+                yield _Seen(
+                    batch.tolist(), logits_of(self.classifier, self.preprocessing, decoded.images), decoded.unreadable
+                )
                 task.advance(len(batch))
 
     def _ranked(self, seen: _Seen, shift: NDArray[np.float64]) -> Iterator[Prediction]:
@@ -180,12 +182,13 @@ class _Question:
             else:
                 yield Prediction(self.files[index], tuple(zip((names[each] for each in label), share, strict=True)))
 
-    @torch.inference_mode()
-    def _logits(self, images: Tensor) -> NDArray[np.float64]:
-        """uint8 images (B, 3, H, W) to logits (B, C)."""
-        device = next(self.classifier.parameters()).device
-        logits = in_parts_that_fit(self.classifier, self.preprocessing.normalise(images.to(device)))
-        return logits.cpu().double().numpy()
+
+@torch.inference_mode()
+def logits_of(classifier: Classifier, preprocessing: Preprocessing, images: Tensor) -> NDArray[np.float64]:
+    """uint8 images (B, 3, H, W) to logits (B, C)."""
+    device = next(classifier.parameters()).device
+    logits = in_parts_that_fit(classifier, preprocessing.normalise(images.to(device)))
+    return logits.cpu().double().numpy()
 
 
 def _readable(seen: Sequence[_Seen], classes: int) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from longtail.device import choose_device, copies_behind
+from longtail.device import choose_device, copies_behind, in_parts_that_fit
 from longtail.errors import LongtailError
 from longtail.models.folding import folded
 from longtail.models.fusing import fused
@@ -84,8 +84,7 @@ class Engine:
 
         @torch.no_grad()
         def outputs(images: Tensor) -> Tensor:
-            result: Tensor = copy(images.to(precision))
-            return result.float()
+            return in_parts_that_fit(copy, images.to(precision)).float()
 
         return outputs
 

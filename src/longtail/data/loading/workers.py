@@ -105,7 +105,7 @@ class Workers:
         self._loader = None
 
     def _start(self) -> Iterator[Decoded]:
-        with held(), warnings.catch_warnings(), _no_signal_arriving():
+        with held(), warnings.catch_warnings(), _signals_blocked():
             warnings.simplefilter("ignore", DeprecationWarning)  # of fork beside torch's threads: workers use none
             warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # their number was asked for
             if self._loader is None:
@@ -134,7 +134,7 @@ def _unchanged(answer: Any) -> Any:
 
 
 @contextmanager
-def _no_signal_arriving() -> Iterator[None]:
+def _signals_blocked() -> Iterator[None]:
     """A process that begins meanwhile has signals blocked from its first instruction on."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

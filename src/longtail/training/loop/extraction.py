@@ -21,7 +21,6 @@ from longtail.data.loading.features import FeatureStore, planned_bytes
 from longtail.data.loading.loader import Loader
 from longtail.data.parts import Part
 from longtail.data.pixels import short_hash
-from longtail.device import in_parts_that_fit
 from longtail.draws import Key
 from longtail.models.backbones import feature_size
 from longtail.models.hashing import weights_hash
@@ -123,13 +122,11 @@ class Extraction:
             part, view.augmentation, max(1, self.engine.pixels_at_once // math.prod(self.preprocessing.size))
         )
         places = _places(part, missing) if view.augmentation else None
-
-        def features(images: Tensor) -> Tensor:
-            return in_parts_that_fit(network, self.engine.images(self.preprocessing.normalise(images)))
-
         with closing(loader):
-            batches = loader.batches(missing, places, Key.of_seed(0).at("view", view.number))
-            blocks = ((batch.indices, features(batch.images)) for batch in batches)
+            blocks = (
+                (batch.indices, network(self.engine.images(self.preprocessing.normalise(batch.images))))
+                for batch in loader.batches(missing, places, Key.of_seed(0).at("view", view.number))
+            )
             while some := list(islice(blocks, WRITTEN_AT_ONCE)):
                 indices, values = (torch.cat(each).cpu().numpy() for each in zip(*some, strict=True))
                 store.write(digests[indices], values.astype(np.float16))

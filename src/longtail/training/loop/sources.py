@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from longtail.data.images.preprocessing import Preprocessing
 from longtail.data.loading.loader import Loader
-from longtail.device import in_parts_that_fit
 from longtail.draws import Key
 from longtail.samplers import LabelIndex
 from longtail.training.compiling import compiled
@@ -131,7 +130,7 @@ class FrozenNetwork(Source):
         skipped = first % self._at_once
         samples = self._images.samples(order, key, epoch, first - skipped)
         while block := list(islice(samples, self._at_once)):
-            features = in_parts_that_fit(self._network, torch.cat([sample.inputs for sample in block]))
+            features = self._network(torch.cat([sample.inputs for sample in block]))
             own = features.split([len(sample.inputs) for sample in block])
             for sample, values in islice(zip(block, own, strict=True), skipped, None):
                 yield sample._replace(inputs=self._images.pieces.together(values))
